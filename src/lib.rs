@@ -1,0 +1,11 @@
+//! Almanac: an event-sourced AT Protocol pipeline for calendar apps.
+//!
+//! The rooms, in the order data flows:
+//!
+//! ```text
+//! source ─Delivery→ decode ─Event→ filter → ingest ─Observed→ event_log ─Logged→ calendar::fold → projection → api
+//! ```
+#![deny(missing_docs)]
+
+pub mod decode;
+pub mod event;
