@@ -7,6 +7,7 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod calendar;
 pub mod decode;
 pub mod event;
 pub mod filter;

@@ -20,6 +20,10 @@ pub const MAX_COMMIT_BLOCKS_BYTES: usize = 2_000_000;
 /// The `blocks` of a sync may have at most this many bytes.
 pub const MAX_SYNC_BLOCKS_BYTES: usize = 10_000;
 
+/// A DID may have at most this many bytes. The syntax allows 2,048; the methods in use stay below 300, and keys that
+/// hold a DID must fit a database index.
+pub const MAX_DID_BYTES: usize = 512;
+
 /// A frame's meaning.
 #[derive(Clone, Debug)]
 pub enum Message {
@@ -333,6 +337,9 @@ fn bad_field(e: crate::event::IdentError) -> Reject {
 }
 
 fn did(outline: &Outline<'_>) -> Result<Did, Reject> {
+    if outline.did.len() > MAX_DID_BYTES {
+        return Err(Reject::new(Reason::BadField, format!("DID of {} bytes", outline.did.len())));
+    }
     Did::parse(outline.did).map_err(bad_field)
 }
 

@@ -17,8 +17,8 @@ pub use car::Car;
 pub use commit::SignedCommit;
 pub use frame::{Action, Kind, MAX_FRAME_BYTES, MAX_OPS, Ops, Outline, RawOp, outline};
 pub use message::{
-    Account, Commit, Identity, MAX_COMMIT_BLOCKS_BYTES, MAX_SYNC_BLOCKS_BYTES, Message, Notice, Op, Record, Sync,
-    decode, parse_time,
+    Account, Commit, Identity, MAX_COMMIT_BLOCKS_BYTES, MAX_DID_BYTES, MAX_SYNC_BLOCKS_BYTES, Message, Notice, Op,
+    Record, Sync, decode, parse_time,
 };
 pub use record::{MAX_RECORD_BYTES, check_record, record_json};
 pub use reject::{Layer, Reason, Reject};
