@@ -11,3 +11,5 @@ pub mod calendar;
 pub mod decode;
 pub mod event;
 pub mod filter;
+#[cfg(feature = "runtime")]
+pub mod source;
