@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
-use crate::event::{Body, Observed, Position, Seq, Upstream, UpstreamKind};
+use crate::event::{Body, Observed, Position, Seq, Upstream};
 
 /// Names this database's appender among all advisory locks. Any constant will do, as long as it never changes.
 const LOCK: i64 = 0x616c_6d61_6e61_6301;
@@ -90,11 +90,10 @@ impl Appender {
     /// Starts a transaction. Dropping it undoes it.
     pub async fn begin(&mut self) -> Result<Transaction<'_>, LogError> {
         let mut tx = self.connection.begin().await?;
-        let head: Option<Position> =
-            sqlx::query_scalar("select position from log.head where leader = $1 for update")
-                .bind(&self.name)
-                .fetch_optional(&mut *tx)
-                .await?;
+        let head: Option<Position> = sqlx::query_scalar("select position from log.head where leader = $1 for update")
+            .bind(&self.name)
+            .fetch_optional(&mut *tx)
+            .await?;
         let head = head.ok_or(LogError::Replaced)?;
         Ok(Transaction { tx, head })
     }
@@ -166,7 +165,7 @@ impl Transaction<'_> {
                  event_time = coalesce(excluded.event_time, log.cursor.event_time), updated_at = now()",
         )
         .bind(marks.iter().map(|m| &*m.upstream.name).collect::<Vec<_>>())
-        .bind(marks.iter().map(|m| kind_word(m.upstream.kind)).collect::<Vec<_>>())
+        .bind(marks.iter().map(|m| m.upstream.kind.as_str()).collect::<Vec<_>>())
         .bind(marks.iter().map(|m| m.seq).collect::<Vec<_>>())
         .bind(marks.iter().map(|m| m.event_time).collect::<Vec<_>>())
         .execute(&mut *self.tx)
@@ -182,14 +181,6 @@ impl Transaction<'_> {
             .await?;
         self.tx.commit().await?;
         Ok(self.head)
-    }
-}
-
-fn kind_word(kind: UpstreamKind) -> &'static str {
-    match kind {
-        UpstreamKind::Relay => "relay",
-        UpstreamKind::Pds => "pds",
-        UpstreamKind::Dump => "dump",
     }
 }
 

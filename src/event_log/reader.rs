@@ -13,15 +13,21 @@ pub async fn head(connection: &mut PgConnection) -> Result<Position, sqlx::Error
     sqlx::query_scalar("select position from log.head").fetch_one(connection).await
 }
 
-/// At most `limit` events after `position`, in order.
+/// At most `limit` events after `position`, in order, and at most about 32 MB of records.
 ///
 /// # Errors
 /// [`sqlx::Error::Decode`] when a row of our own log cannot be understood: the log is damaged, or newer than this
 /// executable. That is a reason to stop.
 pub async fn read(connection: &mut PgConnection, position: Position, limit: i64) -> Result<Vec<Logged>, sqlx::Error> {
     let rows = sqlx::query(
+        // Bounded in bytes as well: a batch of the largest records must not fill memory. The first always passes.
         "select position, kind, did, collection, rkey, rev, cid, record, active, status, handle, event_time, seq, seen_at
-         from log.event where position > $1 order by position limit $2",
+         from (
+             select *, sum(octet_length(record)) over (order by position) as volume
+             from (select * from log.event where position > $1 order by position limit $2) as next
+         ) as measured
+         where coalesce(volume, 0) - coalesce(octet_length(record), 0) <= 32000000
+         order by position",
     )
     .bind(position)
     .bind(limit)
@@ -35,12 +41,11 @@ pub async fn records_at(
     connection: &mut PgConnection,
     positions: &[Position],
 ) -> Result<HashMap<Position, Bytes>, sqlx::Error> {
-    let rows: Vec<(Position, Vec<u8>)> = sqlx::query_as(
-        "select position, record from log.event where position = any($1) and record is not null",
-    )
-    .bind(positions)
-    .fetch_all(connection)
-    .await?;
+    let rows: Vec<(Position, Vec<u8>)> =
+        sqlx::query_as("select position, record from log.event where position = any($1) and record is not null")
+            .bind(positions)
+            .fetch_all(connection)
+            .await?;
     Ok(rows.into_iter().map(|(position, record)| (position, record.into())).collect())
 }
 
@@ -66,11 +71,9 @@ fn logged(row: &PgRow) -> Result<Logged, sqlx::Error> {
             cid: parse!(crate::event::Cid, "cid"),
             record: row.try_get::<Option<Vec<u8>>, _>("record")?.unwrap_or_default().into(),
         },
-        "delete" => Body::Delete {
-            collection: parse!(Nsid, "collection"),
-            rkey: parse!(Rkey, "rkey"),
-            rev: parse!(Rev, "rev"),
-        },
+        "delete" => {
+            Body::Delete { collection: parse!(Nsid, "collection"), rkey: parse!(Rkey, "rkey"), rev: parse!(Rev, "rev") }
+        }
         "snapshot" => Body::Snapshot { rev: parse!(Rev, "rev") },
         "account" => {
             let active = row.try_get::<Option<bool>, _>("active")?.ok_or_else(|| damaged("no active".to_owned()))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::decode::{outline, parse_time};
-use crate::event::{Body, Cid, Did, Observed, Rev, Seq, Upstream, UpstreamKind};
+use crate::event::{Body, Cid, Delivery, Did, Observed, Rev, Seq, Upstream};
 use crate::event_log::CursorMark;
 
 /// Above this the judge waits for the appender, so that memory stays bounded.
@@ -46,17 +46,14 @@ impl Batch {
         self.events.len() + self.bystanders.len() >= FULL_EVENTS || self.bytes >= FULL_BYTES
     }
 
-    /// Notes that a frame is handled. A dump has no cursor: replaying it again is how it is resumed.
-    pub(super) fn handled(&mut self, upstream: &Arc<Upstream>, seq: Option<Seq>, frame: &Bytes) {
-        if upstream.kind == UpstreamKind::Dump {
-            return;
-        }
-        if let Some(seq) = seq {
-            match self.marks.get_mut(upstream) {
-                Some(mark) => *mark = (seq, frame.clone()),
-                None => {
-                    self.marks.insert(upstream.clone(), (seq, frame.clone()));
-                }
+    /// Notes that a frame is handled. A replay moves no cursor: its frames say nothing about how far the live stream of
+    /// the same host is handled, and replaying again is how a replay is resumed.
+    pub(super) fn handled(&mut self, delivery: &Delivery, seq: Option<Seq>) {
+        let (true, Some(seq)) = (delivery.live, seq) else { return };
+        match self.marks.get_mut(&delivery.upstream) {
+            Some(mark) => *mark = (seq, delivery.frame.clone()),
+            None => {
+                self.marks.insert(delivery.upstream.clone(), (seq, delivery.frame.clone()));
             }
         }
     }

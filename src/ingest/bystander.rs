@@ -9,7 +9,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool, Row};
 
-use crate::event::{AccountStatus, Body, Did, Environment, Event, Handle, Observed, Origin, Seq, Upstream, UpstreamKind};
+use crate::event::{
+    AccountStatus, Body, Did, Environment, Event, Handle, Observed, Origin, Upstream, UpstreamKind,
+};
 
 /// How long a word waits for its account to come into scope. Longer than any host's window for resuming.
 const KEEP: TimeDelta = TimeDelta::days(7);
@@ -28,7 +30,7 @@ pub(super) async fn store(connection: &mut PgConnection, words: &[Observed]) -> 
         .bind(parts.iter().map(|p| p.handle).collect::<Vec<_>>())
         .bind(parts.iter().map(|p| p.time).collect::<Vec<_>>())
         .bind(words.iter().map(|w| &*w.upstream.name).collect::<Vec<_>>())
-        .bind(words.iter().map(|w| kind_word(w.upstream.kind)).collect::<Vec<_>>())
+        .bind(words.iter().map(|w| w.upstream.kind.as_str()).collect::<Vec<_>>())
         .bind(words.iter().map(|w| w.seq).collect::<Vec<_>>())
         .bind(words.iter().map(|w| w.seen_at).collect::<Vec<_>>())
         .bind(words.iter().map(|w| w.live).collect::<Vec<_>>())
@@ -62,11 +64,7 @@ pub(super) async fn take(
             let handle: Option<String> = row.try_get("handle")?;
             Body::Identity { handle: handle.map(|h| Handle::parse(&h)).transpose().map_err(damaged)?, time }
         };
-        let kind = match row.try_get::<String, _>("upstream_kind")?.as_str() {
-            "relay" => UpstreamKind::Relay,
-            "pds" => UpstreamKind::Pds,
-            _ => UpstreamKind::Dump,
-        };
+        let kind = UpstreamKind::from_word(&row.try_get::<String, _>("upstream_kind")?).unwrap_or(UpstreamKind::Relay);
         words.push(Observed {
             event: Event { did: Did::parse(&row.try_get::<String, _>("did")?).map_err(damaged)?, body },
             environment: environment.clone(),
@@ -87,14 +85,6 @@ pub(super) async fn prune(pool: &PgPool) -> Result<u64, sqlx::Error> {
         .execute(pool)
         .await?;
     Ok(done.rows_affected())
-}
-
-fn kind_word(kind: UpstreamKind) -> &'static str {
-    match kind {
-        UpstreamKind::Relay => "relay",
-        UpstreamKind::Pds => "pds",
-        UpstreamKind::Dump => "dump",
-    }
 }
 
 struct Parts<'a> {

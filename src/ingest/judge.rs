@@ -2,14 +2,18 @@
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::decode::{self, Commit, Message, Notice, Op, Outline, Reject};
 use crate::event::{Body, Delivery, Did, Event, Observed, Origin, Seq, Upstream};
 use crate::filter::{self, DropReason, Policy, Verdict};
+use crate::telemetry::LogBudget;
 
 use super::batch::Batch;
 use super::tally::Tally;
+
+/// What strangers send may move counters, not fill disks.
+static REFUSALS: LazyLock<LogBudget> = LazyLock::new(|| LogBudget::new(10));
 
 /// Which frames of a dump are asked for, by seq.
 pub type SeqRange = RangeInclusive<Seq>;
@@ -54,7 +58,7 @@ impl Judge {
             self.refuse(delivery, Some(&outline), &reject);
             None
         });
-        batch.handled(&delivery.upstream, seq, &delivery.frame);
+        batch.handled(delivery, seq);
         word
     }
 
@@ -109,8 +113,7 @@ impl Judge {
                 self.tally.kept();
             }
             Message::Identity(identity) => {
-                let observed =
-                    observe(&identity.did, Body::Identity { handle: identity.handle, time: identity.time });
+                let observed = observe(&identity.did, Body::Identity { handle: identity.handle, time: identity.time });
                 self.word_about_account(verdict, observed, batch);
             }
             Message::Account(account) => {
@@ -146,15 +149,17 @@ impl Judge {
     #[cold]
     fn refuse(&mut self, delivery: &Delivery, outline: Option<&Outline<'_>>, reject: &Reject) {
         self.tally.refused(reject.reason);
-        crate::telemetry::hostile_input(
-            reject.reason.as_str(),
-            &format!(
-                "refused frame seq {:?} of {:?} from {}: {reject}",
-                outline.and_then(|o| o.seq),
-                outline.map_or("", |o| o.did),
-                delivery.upstream.name
-            ),
-        );
+        if let Some(permit) = REFUSALS.take(reject.reason.as_str()) {
+            tracing::warn!(
+                upstream = %delivery.upstream.name,
+                seq = outline.and_then(|o| o.seq),
+                did = outline.map_or("", |o| o.did).chars().take(100).collect::<String>(),
+                layer = reject.layer().as_str(),
+                reason = reject.reason.as_str(),
+                suppressed = permit.suppressed,
+                "frame refused: {}", reject.detail
+            );
+        }
     }
 }
 

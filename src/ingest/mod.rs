@@ -5,7 +5,7 @@
 //! covers; what is refused or dropped is counted under a reason; the same deliveries in any order, doubled, or through
 //! several upstreams leave the same log but for positions. Never: a second write path, IO other than the database.
 //!
-//! [`Judge`] turns deliveries into a [`Batch`] without waiting for anything; [`run`] moves batches to the log.
+//! [`Judge`] turns deliveries into a [`Batch`] without waiting for anything; [`Ingest::run`] moves batches to the log.
 
 mod batch;
 mod bystander;
@@ -16,6 +16,6 @@ mod tally;
 
 pub use batch::Batch;
 pub use judge::{HostWord, Judge, SeqRange};
-pub use pipeline::{Control, IngestError, Sink, run};
+pub use pipeline::{Ingest, IngestError, Report, Sink};
 pub use scope::{Cursors, load_cursors, load_scope};
-pub use tally::{Tally, describe_metrics};
+pub use tally::{Tally, register_metrics};

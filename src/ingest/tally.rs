@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Counter, counter, describe_counter};
 
 use crate::decode::Reason;
 use crate::filter::DropReason;
+use crate::telemetry::{register_gauge, register_histogram};
 
 /// What became of the frames so far.
 pub struct Tally {
@@ -31,7 +32,8 @@ struct Counters {
 
 impl Default for Tally {
     fn default() -> Self {
-        let dropped = |reason: &DropReason| counter!("almanac_ingest_dropped_frames_total", "reason" => reason.as_str());
+        let dropped =
+            |reason: &DropReason| counter!("almanac_ingest_dropped_frames_total", "reason" => reason.as_str());
         Tally {
             frames: 0,
             bytes: 0,
@@ -89,29 +91,28 @@ impl Tally {
 }
 
 /// Describes this room's metrics and makes every series exist at zero.
-pub fn describe_metrics() {
-    describe_counter!("almanac_ingest_frames_total", "Frames judged");
-    describe_counter!("almanac_ingest_kept_frames_total", "Frames kept, or that moved a repository in scope");
-    describe_counter!("almanac_ingest_bystander_frames_total", "Account and identity words of accounts out of scope");
-    describe_counter!("almanac_ingest_dropped_frames_total", "Frames that the filter dropped, by reason");
+pub fn register_metrics() {
+    use crate::telemetry::register_counter as count;
+    count("almanac_ingest_frames_total", "Frames judged", &[]);
+    count("almanac_ingest_kept_frames_total", "Frames kept, or that moved a repository in scope", &[]);
+    count("almanac_ingest_bystander_frames_total", "Account and identity words of accounts out of scope", &[]);
+    let reasons: Vec<&'static str> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    count("almanac_ingest_dropped_frames_total", "Frames that the filter dropped, by reason", &[("reason", &reasons)]);
     describe_counter!("almanac_ingest_refused_frames_total", "Frames that broke a rule, by layer and reason");
-    describe_counter!("almanac_ingest_host_notices_total", "Infos and errors from hosts about the stream, by name");
-    describe_counter!("almanac_log_appended_events_total", "Events new in the log");
-    describe_counter!("almanac_log_duplicate_events_total", "Events that the log had already");
-    describe_counter!("almanac_log_failed_appends_total", "Transactions that the database did not do, to be tried again");
-    describe_gauge!("almanac_log_position_events", "The log's last position");
-    describe_histogram!("almanac_log_batch_events", "Events in one transaction");
-    describe_histogram!("almanac_log_append_seconds", "Duration of one transaction");
-    drop(Tally::default());
     for reason in Reason::ALL {
         let (layer, reason) = (reason.layer().as_str(), reason.as_str());
         counter!("almanac_ingest_refused_frames_total", "layer" => layer, "reason" => reason).increment(0);
     }
-    for name in super::pipeline::NOTICES {
-        counter!("almanac_ingest_host_notices_total", "name" => *name).increment(0);
-    }
-    counter!("almanac_log_appended_events_total").increment(0);
-    counter!("almanac_log_duplicate_events_total").increment(0);
-    counter!("almanac_log_failed_appends_total").increment(0);
-    gauge!("almanac_log_position_events").set(0.0);
+    let help = "Infos and errors from hosts about the stream, by name";
+    count("almanac_ingest_host_notices_total", help, &[("name", super::pipeline::NOTICES)]);
+    count("almanac_event_log_appended_events_total", "Events new in the log", &[]);
+    count("almanac_event_log_duplicate_events_total", "Events that the log had already", &[]);
+    count(
+        "almanac_event_log_failed_appends_total",
+        "Transactions that the database did not do, to be tried again",
+        &[],
+    );
+    register_gauge("almanac_event_log_position_events", "The log's last position", &[]);
+    register_histogram("almanac_event_log_batch_events", "Events in one transaction", &[]);
+    register_histogram("almanac_event_log_append_seconds", "Duration of one transaction", &[]);
 }
