@@ -9,3 +9,10 @@
 
 pub mod decode;
 pub mod event;
+
+#[cfg(feature = "runtime")]
+pub mod api;
+#[cfg(feature = "runtime")]
+pub mod projection;
+#[cfg(feature = "runtime")]
+pub mod telemetry;

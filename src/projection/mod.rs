@@ -1,0 +1,3 @@
+//! What the log says, as tables that apps ask.
+
+pub mod query;
