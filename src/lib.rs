@@ -7,6 +7,8 @@
 //! ```
 #![deny(missing_docs)]
 
+#[cfg(feature = "runtime")]
+pub mod db;
 pub mod decode;
 pub mod event;
 
