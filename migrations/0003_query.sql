@@ -1,6 +1,11 @@
 -- Indices for the questions that may be asked over HTTP. Owner: room projection.
 
--- "Ongoing or later", without walking through everything that is over. An event without an end is over when it starts.
+-- Carries what lists of events are filtered by, so that passing over an event that does not match costs no visit to the
+-- table. Takes the place of the index that orders alone.
+drop index calendar.events_by_start;
+create index events_by_start on calendar.events (starts_at, uri) include (ends_at, mode, status);
+
+-- "Ongoing or later" when little is. An event without an end is over when it starts.
 create index events_by_end on calendar.events (greatest(starts_at, ends_at), uri);
 
 -- RSVPs of an event or of an account, by the time that decides between them.

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, QueryBuilder};
 use super::page::{Limit, List, Order, Page};
 use super::run::{QueryError, begin, bounded};
 use super::view::{EVENT_COLUMNS, EVENT_JOINS, EventView};
-use super::word::{Author, EventMode, EventStatus, SearchText};
+use super::word::{Author, DEFAULT_MODE, DEFAULT_STATUS, EventMode, EventStatus, SearchText};
 use crate::event::{AtUri, Did, Handle};
 
 /// What orders a list of events.
@@ -80,12 +80,12 @@ impl EventQuery {
             sql.push(" and t.did = ").push_bind(did.as_str().to_owned());
         }
         if let Some(status) = &self.status {
-            sql.push(format_args!(" and coalesce(t.status, '{}') = ", EventStatus::DEFAULT));
-            sql.push_bind(status.as_str().to_owned());
+            sql.push(format_args!(" and coalesce(t.status, '{DEFAULT_STATUS}') = any("))
+                .push_bind(status.forms())
+                .push(")");
         }
         if let Some(mode) = &self.mode {
-            sql.push(format_args!(" and coalesce(t.mode, '{}') = ", EventMode::DEFAULT));
-            sql.push_bind(mode.as_str().to_owned());
+            sql.push(format_args!(" and coalesce(t.mode, '{DEFAULT_MODE}') = any(")).push_bind(mode.forms()).push(")");
         }
         if let Some(text) = &self.text {
             sql.push(" and t.search @@ websearch_to_tsquery('simple', ").push_bind(text.as_str().to_owned()).push(")");

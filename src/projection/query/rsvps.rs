@@ -81,8 +81,8 @@ pub async fn list_rsvps(pool: &PgPool, query: &RsvpQuery) -> Result<Page<RsvpVie
                 sql.push(" and t.did = ").push_bind(did.as_str().to_owned());
             }
             if let Some(status) = &query.status {
-                sql.push(format_args!(" and coalesce(t.status, '{}') = ", RsvpStatus::DEFAULT));
-                sql.push_bind(status.as_str().to_owned());
+                // As the counts have it: an RSVP that does not say is none of the known answers.
+                sql.push(" and t.status = any(").push_bind(status.forms()).push(")");
             }
             if !query.superseded {
                 sql.push(" and t.effective");

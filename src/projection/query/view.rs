@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::{Json, JsonRawValue};
 
-use super::word::{EventMode, EventStatus, RsvpStatus};
+use super::word::{DEFAULT_MODE, DEFAULT_STATUS};
 
 /// Who made a record.
 #[derive(Clone, Debug, Serialize)]
@@ -27,7 +27,7 @@ pub struct CountsView {
     pub interested: i32,
     /// Those that say `notgoing`.
     pub notgoing: i32,
-    /// Those that say something else.
+    /// Those that say something else, or nothing.
     pub other: i32,
 }
 
@@ -118,9 +118,9 @@ pub struct EventView {
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<DateTime<Utc>>,
-    /// Full token; the lexicon's default when the record does not say.
+    /// The token as the record has it; the lexicon's default when the record does not say.
     pub mode: String,
-    /// Full token; the lexicon's default when the record does not say.
+    /// The token as the record has it; the lexicon's default when the record does not say.
     pub status: String,
     /// Whether answers are asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,8 +170,8 @@ impl EventView {
             created_at: row.try_get("created_at")?,
             starts_at: row.try_get("starts_at")?,
             ends_at: row.try_get("ends_at")?,
-            mode: text("mode")?.unwrap_or_else(|| EventMode::DEFAULT.to_owned()),
-            status: text("status")?.unwrap_or_else(|| EventStatus::DEFAULT.to_owned()),
+            mode: text("mode")?.unwrap_or_else(|| DEFAULT_MODE.to_owned()),
+            status: text("status")?.unwrap_or_else(|| DEFAULT_STATUS.to_owned()),
             rsvp_expected: row.try_get("rsvp_expected")?,
             uris: row.try_get::<Json<_>, _>("uris")?.0,
             locations: row.try_get::<Json<_>, _>("locations")?.0,
@@ -214,8 +214,9 @@ pub struct RsvpView {
     /// What it answers to; absent when the record names no event that can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<SubjectView>,
-    /// Full token; the lexicon's default when the record does not say.
-    pub status: String,
+    /// The token as the record has it; absent when the record does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
     /// When it was made, by the record's own word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime<Utc>>,
@@ -253,7 +254,7 @@ impl RsvpView {
             cid: row.try_get("cid")?,
             author: AuthorView { did: row.try_get("did")?, handle: row.try_get("handle")? },
             subject,
-            status: row.try_get::<Option<_>, _>("status")?.unwrap_or_else(|| RsvpStatus::DEFAULT.to_owned()),
+            status: row.try_get("status")?,
             created_at: row.try_get("created_at")?,
             decided_at: row.try_get("decided_at")?,
             effective: row.try_get("effective")?,

@@ -11,15 +11,12 @@ const TEXT_MAX_CHARS: usize = 300;
 
 /// Declares a filter word over a set of lexicon tokens.
 macro_rules! token {
-    ($(#[$doc:meta])* $name:ident, $parameter:literal, $lexicon:literal, $default:literal) => {
+    ($(#[$doc:meta])* $name:ident, $parameter:literal, $lexicon:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name(String);
 
         impl $name {
-            /// What a record that does not say counts as.
-            pub const DEFAULT: &'static str = concat!($lexicon, "#", $default);
-
             /// Takes a short word (completed to a token of the community lexicon) or a full token of any lexicon.
             ///
             /// # Errors
@@ -32,22 +29,33 @@ macro_rules! token {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The ways in which records write it: the token, and of the community's also the bare word.
+            pub(super) fn forms(&self) -> Vec<String> {
+                let bare = self.0.strip_prefix(concat!($lexicon, "#")).map(str::to_owned);
+                std::iter::once(self.0.clone()).chain(bare).collect()
+            }
         }
     };
 }
 
+/// The mode that an event without one counts as: the lexicon's default.
+pub(super) const DEFAULT_MODE: &str = "community.lexicon.calendar.event#inperson";
+/// The status that an event without one counts as: the lexicon's default.
+pub(super) const DEFAULT_STATUS: &str = "community.lexicon.calendar.event#scheduled";
+
 token!(
     /// What has become of an event: `planned`, `scheduled`, `rescheduled`, `cancelled`, `postponed`, or another
     /// lexicon's token.
-    EventStatus, "status", "community.lexicon.calendar.event", "scheduled"
+    EventStatus, "status", "community.lexicon.calendar.event"
 );
 token!(
     /// How an event is attended: `hybrid`, `inperson`, `virtual`, or another lexicon's token.
-    EventMode, "mode", "community.lexicon.calendar.event", "inperson"
+    EventMode, "mode", "community.lexicon.calendar.event"
 );
 token!(
     /// What an RSVP answers: `going`, `interested`, `notgoing`, or another lexicon's token.
-    RsvpStatus, "status", "community.lexicon.calendar.rsvp", "going"
+    RsvpStatus, "status", "community.lexicon.calendar.rsvp"
 );
 
 fn token(text: &str, parameter: &'static str, lexicon: &str) -> Result<String, QueryError> {
@@ -134,6 +142,8 @@ mod tests {
     fn short_words_are_completed_and_full_tokens_kept() {
         assert_eq!(EventMode::parse("virtual").unwrap().as_str(), "community.lexicon.calendar.event#virtual");
         assert_eq!(EventStatus::parse("org.example.x#odd").unwrap().as_str(), "org.example.x#odd");
+        assert_eq!(EventMode::parse("virtual").unwrap().forms().last().unwrap(), "virtual");
+        assert_eq!(EventStatus::parse("org.example.x#odd").unwrap().forms(), ["org.example.x#odd"]);
         assert_eq!(RsvpStatus::parse("org.example.going").unwrap().as_str(), "org.example.going");
         let long = "a".repeat(500);
         for bad in ["", "#", "a#", "#a", "a#b", "a b", "a'b", "a.b#c#d", "ä", "a\0", "..", long.as_str()] {
