@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use crate::decode::{self, Kind, Message};
 use crate::event::{Delivery, Environment, Seq, Upstream, UpstreamKind};
 use crate::source::dump::DumpWriter;
-use crate::source::relay::{self, ExtraCa, RelayOptions, RelayUrl, Subscription, SubscriptionState, SubscriptionStatus};
+use crate::source::relay::{
+    self, ExtraCa, RelayOptions, RelayUrl, Subscription, SubscriptionState, SubscriptionStatus,
+};
 use crate::source::{DeliveryReceiver, QueueLimits, delivery_queue};
 
 /// Records what relays and PDSes send into a dump.
@@ -214,8 +216,11 @@ struct Progress {
 impl Progress {
     fn new(args: &RecordArgs) -> Self {
         let bar = args.max_frames.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-        let template =
-            if args.max_frames.is_some() { "{elapsed_precise} {wide_bar} {msg}" } else { "{spinner} {elapsed_precise} {msg}" };
+        let template = if args.max_frames.is_some() {
+            "{elapsed_precise} {wide_bar} {msg}"
+        } else {
+            "{spinner} {elapsed_precise} {msg}"
+        };
         bar.set_style(ProgressStyle::with_template(template).expect("the template is one of the two above"));
         Progress { bar, logged_at: Instant::now(), rate_at: Instant::now(), rate_frames: 0, rate: 0.0 }
     }
