@@ -40,7 +40,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How a private server is run. Only the process that starts it decides.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// What was committed survives a power cut. Without it only tests are well served.
+    /// What was committed survives a power cut. Without it, it survives `kill -9` of any process and nothing more, which
+    /// is enough for tests.
     pub durable: bool,
     /// Postgres' own cache.
     pub shared_buffers_mib: u32,
