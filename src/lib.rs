@@ -8,4 +8,6 @@
 #![deny(missing_docs)]
 
 pub mod decode;
+#[cfg(feature = "devnet")]
+pub mod devnet;
 pub mod event;
