@@ -7,6 +7,8 @@
 //! ```
 #![deny(missing_docs)]
 
+#[cfg(feature = "runtime")]
+pub mod cli;
 pub mod decode;
 #[cfg(feature = "devnet")]
 pub mod devnet;

@@ -6,17 +6,26 @@
 //! judged by code they do not share.
 //!
 //! [`Repo::apply`] is the heart: writes in, a signed commit with its covering proof out. [`frames`] puts what happened
-//! on the wire, [`traffic`] decides what happens.
+//! on the wire, [`Traffic`] decides what happens.
 
 mod account;
+mod calendar;
+mod calendar_records;
 pub mod car;
 pub mod cbor;
+mod dice;
 pub mod frames;
 pub mod keys;
 pub mod mst;
 mod repo;
+mod social;
 mod tid;
+mod traffic;
+mod truth;
+mod world;
 
 pub use account::Account;
 pub use repo::{Commit, Head, Op, Repo, Write, WriteError};
 pub use tid::Tid;
+pub use traffic::{Frame, Mix, Size, Traffic};
+pub use truth::Truth;
