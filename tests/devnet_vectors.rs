@@ -4,12 +4,15 @@
 //! The vectors are not part of this project. They are looked for in `ALMANAC_VECTORS`, else in `../shared/vectors`
 //! beside it; with `ALMANAC_REQUIRE_VECTORS` set their absence is a failure.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use almanac::devnet::mst::{Mst, common_prefix_len, key_height};
 use almanac::event::Cid;
 use serde_json::Value as Json;
+
+#[path = "devnet_judge/mod.rs"]
+mod judge;
 
 /// A file of the published vectors, or `None` after saying that it is not there.
 fn vector(path: &str) -> Option<String> {
@@ -119,4 +122,60 @@ fn common_prefixes_match() {
         let len = common_prefix_len(left.as_bytes(), right.as_bytes()) as u64;
         assert_eq!(len, case["len"].as_u64().unwrap(), "{left:?} {right:?}");
     }
+}
+
+/// What a repository export holds: the root of its tree, its leaves, and its node blocks.
+struct Export {
+    root: Cid,
+    leaves: Vec<(String, Cid)>,
+    nodes: BTreeSet<Cid>,
+}
+
+/// Reads an export with other people's code only.
+fn read_export(car: &[u8]) -> Export {
+    let (blocks, header) = judge::read_car(car);
+    let blocks: HashMap<Cid, Vec<u8>> = blocks.into_iter().collect();
+    let commit = judge::decode(&blocks[&header]);
+    let root = judge::link(judge::get(&commit, "data").unwrap()).unwrap();
+    let mut export = Export { root, leaves: vec![], nodes: BTreeSet::new() };
+    walk(&blocks, root, &mut export);
+    export
+}
+
+fn walk(blocks: &HashMap<Cid, Vec<u8>>, cid: Cid, export: &mut Export) {
+    export.nodes.insert(cid);
+    let node = judge::decode(&blocks[&cid]);
+    if let Some(left) = judge::link(judge::get(&node, "l").unwrap()) {
+        walk(blocks, left, export);
+    }
+    let mut key: Vec<u8> = vec![];
+    for entry in judge::get(&node, "e").unwrap().as_array().unwrap() {
+        let shared: i64 = judge::get(entry, "p").unwrap().as_integer().unwrap().try_into().unwrap();
+        key.truncate(shared as usize);
+        key.extend(judge::get(entry, "k").unwrap().as_bytes().unwrap());
+        let value = judge::link(judge::get(entry, "v").unwrap()).unwrap();
+        export.leaves.push((String::from_utf8(key.clone()).unwrap(), value));
+        if let Some(right) = judge::link(judge::get(entry, "t").unwrap()) {
+            walk(blocks, right, export);
+        }
+    }
+}
+
+#[test]
+fn real_repositories_come_out_the_same() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("replay-fixtures/captures/pds-05-fifty-accounts/cars");
+    let mut repositories = 0;
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        // An export since a rev holds a part of the tree only.
+        if path.file_name().unwrap().to_str().unwrap().starts_with("since-") {
+            continue;
+        }
+        let export = read_export(&std::fs::read(&path).unwrap());
+        let tree = Mst::from_leaves(export.leaves.iter().map(|(key, cid)| (key.as_str(), *cid)));
+        assert_eq!(tree.root(), export.root, "{}", path.display());
+        assert_eq!(tree.blocks().into_keys().collect::<BTreeSet<_>>(), export.nodes, "{}", path.display());
+        repositories += 1;
+    }
+    assert!(repositories >= 12, "only {repositories} repositories in {}", folder.display());
 }

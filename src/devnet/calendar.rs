@@ -45,6 +45,27 @@ pub(super) fn write(world: &mut World) {
     }
 }
 
+/// Plans a calendar commit where they are rare: an event, answers to it, then changes and an end, in turn.
+pub(super) fn write_in_turn(world: &mut World) {
+    let Some(anyone) = world.pick_active() else { return };
+    let host = world.events.last().map(|event| event.author).filter(|&who| world.people[who].hidden.is_none());
+    let guest = (0..world.people.len()).find(|&who| {
+        let person = &world.people[who];
+        person.hidden.is_none() && !person.rsvps.is_empty()
+    });
+    world.turn += 1;
+    match world.turn % 6 {
+        1 => create_event(world, anyone),
+        2 | 3 => create_rsvp(world, anyone),
+        4 => update_event(world, host.unwrap_or(anyone)),
+        5 => update_rsvp(world, guest.unwrap_or(anyone)),
+        _ => match world.dice.below(2) {
+            0 => delete_rsvp(world, guest.unwrap_or(anyone)),
+            _ => delete_event(world, host.unwrap_or(anyone)),
+        },
+    }
+}
+
 fn path(collection: &str, rkey: &str) -> String {
     format!("{collection}/{rkey}")
 }

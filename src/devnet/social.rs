@@ -24,6 +24,7 @@ const CALENDAR_EVERY: u64 = 10_000;
 /// The world of the network mix: `accounts` repositories that grew out of a few pasts of `records` records and less.
 pub(super) fn populate(world: &mut World, accounts: usize, pasts: usize, records: usize) {
     let now = world.now() as u64;
+    world.calendar_due = world.dice.below(100) as u64;
     for at in 0..pasts {
         // The largest is eight times the smallest: a few heavy users, many light ones.
         let size = (records >> (3 * at / pasts)).max(1);
@@ -62,8 +63,9 @@ fn past(dice: &mut Dice, now: u64, records: usize) -> Past {
 /// Plans one step of the network mix: at least one happening.
 pub(super) fn step(world: &mut World) {
     let planned = world.planned;
-    if planned % CALENDAR_EVERY == 50 {
-        calendar::write(world);
+    if planned >= world.calendar_due {
+        world.calendar_due += CALENDAR_EVERY;
+        calendar::write_in_turn(world);
     } else {
         match world.dice.below(10_000) {
             0..6 => drop(world.plan_birth()),
@@ -129,7 +131,7 @@ fn record(dice: &mut Dice, collection: &'static str, now: i64) -> Vec<u8> {
         }
         _ => {
             fields.push(("subject", strong_ref(dice)));
-            if dice.permille(450) {
+            if dice.permille(650) {
                 fields.push(("via", strong_ref(dice)));
             }
         }

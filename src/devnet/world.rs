@@ -75,6 +75,10 @@ pub(super) struct World {
     pub queue: VecDeque<Planned>,
     /// How many happenings were ever planned.
     pub planned: u64,
+    /// The network mix plans its next calendar commit after so many happenings.
+    pub calendar_due: u64,
+    /// How many of those there were.
+    pub turn: u64,
     micros: i64,
     seq: i64,
     gap_micros_mean: usize,
@@ -91,6 +95,8 @@ impl World {
             events: vec![],
             queue: VecDeque::new(),
             planned: 0,
+            calendar_due: 0,
+            turn: 0,
             micros,
             seq,
             gap_micros_mean,
