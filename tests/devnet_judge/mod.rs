@@ -1,4 +1,5 @@
-//! Other people's decoders, to judge what the generator writes: ciborium for CBOR, rs-car for CAR.
+//! Other people's decoders, to judge what the generator writes: ciborium for CBOR,
+//! serde_ipld_dagcbor for its canonical form, rs-car for CAR.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::pin::pin;
@@ -7,8 +8,10 @@ use std::task::{Context, Poll, Waker};
 use almanac::event::Cid;
 use ciborium::Value;
 
-/// Decodes exactly one item.
+/// Decodes exactly one item, which must be in canonical form.
 pub fn decode(bytes: &[u8]) -> Value {
+    let strict: ipld_core::ipld::Ipld = serde_ipld_dagcbor::from_slice(bytes).unwrap();
+    assert_eq!(serde_ipld_dagcbor::to_vec(&strict).unwrap(), bytes, "canonical form");
     let mut rest = bytes;
     let value = ciborium::from_reader(&mut rest).unwrap();
     assert!(rest.is_empty(), "{} bytes after the item", rest.len());
@@ -18,8 +21,8 @@ pub fn decode(bytes: &[u8]) -> Value {
 /// Decodes a frame into header and body.
 pub fn decode_frame(bytes: &[u8]) -> (Value, Value) {
     let mut rest = bytes;
-    let header = ciborium::from_reader(&mut rest).unwrap();
-    (header, decode(rest))
+    let _: Value = ciborium::from_reader(&mut rest).unwrap();
+    (decode(&bytes[..bytes.len() - rest.len()]), decode(rest))
 }
 
 /// A field of a map.
