@@ -7,5 +7,7 @@
 //! ```
 #![deny(missing_docs)]
 
+#[cfg(feature = "runtime")]
+pub mod db;
 pub mod decode;
 pub mod event;

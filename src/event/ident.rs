@@ -238,8 +238,7 @@ impl AtUri {
         let wrong = || IdentError::new("AT-URI of a record", text);
         let mut parts = text.strip_prefix("at://").ok_or_else(wrong)?.split('/');
         let mut next = || parts.next().ok_or_else(wrong);
-        let uri =
-            AtUri { did: Did::parse(next()?)?, collection: Nsid::parse(next()?)?, rkey: Rkey::parse(next()?)? };
+        let uri = AtUri { did: Did::parse(next()?)?, collection: Nsid::parse(next()?)?, rkey: Rkey::parse(next()?)? };
         if parts.next().is_some() { Err(wrong()) } else { Ok(uri) }
     }
 }

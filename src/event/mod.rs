@@ -13,4 +13,6 @@ mod stage;
 
 pub use cid::{Cid, Codec};
 pub use ident::{AtUri, Did, Environment, Handle, IdentError, Nsid, Rev, Rkey};
-pub use stage::{AccountStatus, Body, Delivery, Event, Logged, Observed, Origin, Position, Seq, Upstream, UpstreamKind};
+pub use stage::{
+    AccountStatus, Body, Delivery, Event, Logged, Observed, Origin, Position, Seq, Upstream, UpstreamKind,
+};
