@@ -20,8 +20,5 @@ exports.claim = (port = 0) =>
     })
   })
 
-// The test holds the other end of our stdin and never writes: when it is gone, however it went, so are we.
-exports.endWithParent = (stop) => {
-  process.stdin.on('end', stop).on('error', stop).resume()
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, stop)
-}
+// Whoever starts us holds the other end of our stdin and never writes: when it is gone, however it went, so are we.
+exports.whenParentIsGone = (end) => process.stdin.on('end', end).on('error', end).resume()

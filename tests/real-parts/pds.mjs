@@ -1,4 +1,5 @@
-// The official PDS on a free loopback port. Ends when its stdin does.
+// The official PDS on a free loopback port. When its stdin ends, it ends and takes DATA with it: a test that is killed
+// leaves nothing behind.
 //   node pds.mjs INSTALLATION DATA PLC_URL      prints {"port":N} once it answers
 // PDS_ADMIN_PASSWORD and every other PDS_* setting may be given in the environment. PORT asks for a certain port: a
 // second run over the same DATA needs the first one's, and the same PDS_JWT_SECRET and rotation key.
@@ -8,8 +9,11 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import loopback from './loopback.cjs'
 
-loopback.endWithParent(() => process.exit(0))
 const [installation, data, plcUrl] = process.argv.slice(2)
+loopback.whenParentIsGone(() => {
+  fs.rmSync(data, { recursive: true, force: true })
+  process.exit(0)
+})
 const port = await loopback.claim(Number(process.env.PORT ?? 0))
 const blobs = path.join(data, 'blobs')
 fs.mkdirSync(blobs, { recursive: true })

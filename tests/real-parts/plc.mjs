@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import loopback from './loopback.cjs'
 
-loopback.endWithParent(() => process.exit(0))
+loopback.whenParentIsGone(() => process.exit(0))
 const port = await loopback.claim(Number(process.env.PORT ?? 0))
 const require = createRequire(path.join(path.resolve(process.argv[2]), 'package.json'))
 const { Database, PlcServer } = require('@did-plc/server')

@@ -1,5 +1,5 @@
 //! A child process of a test: its output is kept, waited for line by line, and shown when the test fails; the child
-//! ends with the test, however that ends.
+//! ends with the test.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -9,6 +9,20 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+/// Has the kernel kill the child when the *thread* that starts it ends: for children that do not watch their stdin, so
+/// that a test process which is killed leaves none behind.
+pub fn end_with_this_thread(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::{prctl, signal::Signal};
+        use std::os::unix::process::CommandExt;
+        // SAFETY: prctl is a system call without side effects on memory, allowed between fork and exec.
+        unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
+}
 
 /// A running child. Dropped: killed and reaped, and the end of its log printed if the test is failing.
 pub struct Running {
@@ -21,20 +35,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts `command` with both its outputs appended to `log`. The child also dies with the *thread* that starts it.
+    /// Starts `command` with both its outputs appended to `log`.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Self {
         let open = || File::options().create(true).append(true).open(log).unwrap();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(open());
-        #[cfg(target_os = "linux")]
-        {
-            use std::os::unix::process::CommandExt;
-            // SAFETY: prctl is async-signal-safe and nothing else happens between fork and exec.
-            unsafe {
-                command.pre_exec(|| {
-                    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(std::io::Error::from)
-                });
-            }
-        }
         let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name} ({command:?}): {e}"));
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("piped above"));
         let (sender, lines) = channel();

@@ -112,13 +112,11 @@ impl RealParts {
             &data.path().join("plc.log"),
         );
         let plc_url = format!("http://127.0.0.1:{}", port(&mut plc));
-        let pds_data = data.path().join("pds");
-        std::fs::create_dir(&pds_data).unwrap();
         let mut pds = Running::start(
             "the PDS",
             Command::new("node")
                 .arg(scripts().join("pds.mjs"))
-                .args([&installation, &pds_data])
+                .args([installation.as_path(), data.path()])
                 .arg(&plc_url)
                 .env("PDS_ADMIN_PASSWORD", ADMIN_PASSWORD),
             &data.path().join("pds.log"),
