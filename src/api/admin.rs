@@ -1,0 +1,128 @@
+//! The admin listener: health, metrics and state, for the operator and the operator's machinery.
+//!
+//! It has no login of its own: it listens on loopback unless it is told otherwise, and everything on it only reads.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use sqlx::PgPool;
+
+use super::health::{Check, Health};
+use super::measure;
+use super::queries::StatusView;
+use super::upstream::Upstreams;
+use super::xrpc::XrpcError;
+use crate::event::Environment;
+use crate::projection::query::{ping, status};
+
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long gauges may take to be brought up to date before a scrape shows them as they are.
+const REFRESH_LIMIT: Duration = Duration::from_secs(2);
+
+/// Brings gauges up to date right before a scrape.
+pub type Refresh = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// What the admin listener answers from.
+#[derive(Clone)]
+pub struct AdminState {
+    /// Reads the index.
+    pub pool: PgPool,
+    /// What this process runs as.
+    pub environment: Environment,
+    /// Where the parts of the process report.
+    pub health: Arc<Health>,
+    /// The state of the upstreams.
+    pub upstreams: Upstreams,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// Called before each scrape.
+    pub refresh: Option<Refresh>,
+}
+
+/// The addresses of the admin listener.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(scrape))
+        .route("/admin/status", get(admin_status))
+        .fallback(async || {
+            XrpcError::no_such_address(
+                "there is nothing at this address; see /health/live, /health/ready, /metrics and /admin/status",
+            )
+        })
+        .method_not_allowed_fallback(async || XrpcError::method_not_allowed("use GET"))
+        .layer(from_fn_with_state(REQUEST_LIMIT, measure::within))
+        .with_state(state)
+}
+
+async fn home() -> &'static str {
+    "Almanac, for its operator\n\n/health/live\n/health/ready\n/metrics\n/admin/status\n"
+}
+
+/// Alive: the process answers. Says nothing about anything else, so that no database outage makes a supervisor kill
+/// a process that only waits for it.
+async fn live() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], "live\n")
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    environment: String,
+    checks: Vec<Check>,
+}
+
+impl Readiness {
+    /// Asks the database now, and the parts of the process for what they reported last.
+    async fn find(state: &AdminState) -> Self {
+        let database = ping(&state.pool).await;
+        let mut checks = vec![Check {
+            name: "database".to_owned(),
+            ok: database.is_ok(),
+            reason: database.err().map(|e| e.to_string()),
+        }];
+        checks.extend(state.health.checks());
+        let ready = checks.iter().all(|check| check.ok);
+        Readiness { ready, environment: state.environment.as_str().to_owned(), checks }
+    }
+}
+
+async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
+    let readiness = Readiness::find(&state).await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(readiness))
+}
+
+async fn scrape(State(state): State<AdminState>) -> impl IntoResponse {
+    if let Some(refresh) = &state.refresh {
+        // A scrape must not fail because the database does: that is when its numbers are wanted most.
+        let _late = tokio::time::timeout(REFRESH_LIMIT, refresh()).await;
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
+}
+
+#[derive(Serialize)]
+struct AdminStatus {
+    #[serde(flatten)]
+    status: StatusView,
+    health: Readiness,
+}
+
+async fn admin_status(State(state): State<AdminState>) -> Result<Response, XrpcError> {
+    let (index, health) = tokio::join!(status(&state.pool), Readiness::find(&state));
+    let status = StatusView::new(state.environment.as_str(), (state.upstreams)(), index?);
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(AdminStatus { status, health })).into_response())
+}

@@ -1,0 +1,27 @@
+//! HTTP: what apps may ask, and what an operator looks at.
+//!
+//! In: requests of strangers (public) and of the operator (admin), each on a listener of its own. Out: answers made by
+//! `projection`'s queries, and the state that `service` hands in.
+//! Always true: a refusal names what was wrong; a fault of ours is told as such, without its insides; every request is
+//! bounded in time, every answer in bytes, every listener in connections; what one listener serves is not reachable
+//! through the other.
+//! Never: SQL, a write to the index, a guess at an unknown parameter.
+//!
+//! Not bounded here: requests per caller. Whoever opens the public listener to the internet puts a reverse proxy before
+//! it, which also knows who the caller is.
+
+pub mod admin;
+mod health;
+mod home;
+mod measure;
+mod params;
+pub mod public;
+mod queries;
+mod serve;
+mod upstream;
+mod xrpc;
+
+pub use health::{Check, Health};
+pub use measure::register_metrics;
+pub use serve::{ServeLimits, serve, serve_within};
+pub use upstream::{UpstreamView, Upstreams};

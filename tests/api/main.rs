@@ -1,0 +1,13 @@
+//! The HTTP interface, asked over real sockets and answered from a real Postgres.
+
+mod admin;
+mod events;
+mod hostile;
+mod lexicon;
+mod outage;
+mod paging;
+mod rsvps;
+mod sockets;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
