@@ -11,6 +11,8 @@
 pub mod api;
 pub mod calendar;
 #[cfg(feature = "runtime")]
+pub mod config;
+#[cfg(feature = "runtime")]
 pub mod db;
 pub mod decode;
 pub mod event;
@@ -21,6 +23,8 @@ pub mod filter;
 pub mod ingest;
 #[cfg(feature = "runtime")]
 pub mod projection;
+#[cfg(feature = "runtime")]
+pub mod service;
 #[cfg(feature = "runtime")]
 pub mod source;
 #[cfg(feature = "runtime")]
