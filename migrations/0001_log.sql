@@ -13,7 +13,10 @@ create table log.environment (
 -- The last position given out. One row: moves in the transaction that appends.
 create table log.head (
     one boolean primary key default true check (one),
-    position bigint not null check (position >= 0)
+    position bigint not null check (position >= 0),
+    -- Who appends: a random name that each appender writes when it gets the lock. An appender that finds another name
+    -- here has been replaced and must stop.
+    leader text
 );
 insert into log.head (position) values (0);
 
@@ -56,13 +59,6 @@ create table log.cursor (
     updated_at timestamptz not null default now()
 );
 
--- Where each follower of the log has got to, for followers that keep no checkpoint with their own tables.
-create table log.follower (
-    name text primary key,
-    position bigint not null,
-    updated_at timestamptz not null default now()
-);
-
 create schema ingest;
 
 -- The accounts in scope: last known revision and data CID of each repository.
@@ -87,6 +83,7 @@ create table ingest.bystander (
     seq bigint,
     seen_at timestamptz not null,
     live boolean not null,
+    stored_at timestamptz not null default now(),
     primary key (did, kind)
 );
-create index bystander_by_age on ingest.bystander (seen_at);
+create index bystander_by_age on ingest.bystander (stored_at);

@@ -65,8 +65,9 @@ create table calendar.events (
     -- [{"field": …, "problem": …}]: what the lenient reading could not read, or read with doubt.
     problems jsonb not null default '[]',
     search tsvector generated always as (
-        setweight(to_tsvector('simple', coalesce(name, '')), 'A') ||
-        setweight(to_tsvector('simple', coalesce(description, '')), 'B')
+        setweight(to_tsvector('simple', left(coalesce(name, ''), 5000)), 'A') ||
+        -- A tsvector holds less than 1 MB; no name or description worth searching is longer than this.
+        setweight(to_tsvector('simple', left(coalesce(description, ''), 50000)), 'B')
     ) stored,
     indexed_at timestamptz not null default now()
 );

@@ -7,14 +7,17 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod calendar;
 #[cfg(feature = "runtime")]
 pub mod db;
 pub mod decode;
 pub mod event;
-
 #[cfg(feature = "runtime")]
-pub mod api;
+pub mod event_log;
+pub mod filter;
 #[cfg(feature = "runtime")]
-pub mod projection;
+pub mod ingest;
+#[cfg(feature = "runtime")]
+pub mod source;
 #[cfg(feature = "runtime")]
 pub mod telemetry;

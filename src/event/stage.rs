@@ -24,6 +24,22 @@ pub enum UpstreamKind {
     Dump,
 }
 
+impl UpstreamKind {
+    /// The word as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UpstreamKind::Relay => "relay",
+            UpstreamKind::Pds => "pds",
+            UpstreamKind::Dump => "dump",
+        }
+    }
+
+    /// Reads a stored word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [UpstreamKind::Relay, UpstreamKind::Pds, UpstreamKind::Dump].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
 /// Where deliveries come from: cursors and metrics are kept per upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Upstream {

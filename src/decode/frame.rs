@@ -1,0 +1,228 @@
+//! The outline of a frame: kind, seq, DID, and what its operations touch, read from its first few hundred bytes.
+//!
+//! In: one websocket message. Out: enough to decide whether the rest is worth reading, borrowed. Never: a look at
+//! `blocks`, an allocation. A commit's map in canonical order has `ops`, `seq`, `repo` and `time` before `blocks`; in
+//! any other order the blocks are stepped over.
+//!
+//! Frames: <https://atproto.com/specs/event-stream>, kinds: the lexicon `com.atproto.sync.subscribeRepos`.
+
+use super::cbor::Reader;
+use super::{Reason, Reject};
+use crate::event::{Cid, Seq};
+
+/// A frame may have at most this many bytes.
+pub const MAX_FRAME_BYTES: usize = 5_000_000;
+/// A commit may have at most this many operations.
+pub const MAX_OPS: u64 = 200;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `#commit`: operations on records.
+    Commit,
+    /// `#sync`: the repository's state, without operations.
+    Sync,
+    /// `#identity`: handle, keys or host may have changed.
+    Identity,
+    /// `#account`: the hosting state changed.
+    Account,
+    /// `#info`: a word from the host about the stream.
+    Info,
+    /// An error frame (`op: -1`): the host ends the stream.
+    Error,
+    /// A kind that this version does not know; to be ignored.
+    Unknown,
+}
+
+/// What is known of a frame before it is decoded.
+#[derive(Clone, Debug)]
+pub struct Outline<'a> {
+    /// What the frame is.
+    pub kind: Kind,
+    /// The host's number for it. `None` for `#info`, errors and unknown kinds, which have none.
+    pub seq: Option<Seq>,
+    /// Whose account it is about, unchecked; empty where the kind has none.
+    pub did: &'a str,
+    /// The time that the frame carries, unchecked; empty where the kind has none.
+    pub time: &'a str,
+    /// What a commit's operations touch; empty for other kinds.
+    pub ops: Ops<'a>,
+    /// Where the frame's body starts.
+    pub(super) body_at: usize,
+}
+
+/// Reads a frame's outline.
+///
+/// # Errors
+/// A frame above [`MAX_FRAME_BYTES`], a commit above [`MAX_OPS`], bytes that are not DAG-CBOR up to the last field read,
+/// a known kind without `seq` or DID.
+pub fn outline(frame: &[u8]) -> Result<Outline<'_>, Reject> {
+    if frame.len() > MAX_FRAME_BYTES {
+        return Err(Reject::new(Reason::FrameTooLarge, format!("{} bytes", frame.len())));
+    }
+    let mut reader = Reader::new(frame);
+    let kind = header(&mut reader)?;
+    let body_at = reader.offset();
+    let mut outline = Outline { kind, seq: None, did: "", time: "", ops: Ops::default(), body_at };
+    let (did_key, has_ops): (&[u8], bool) = match kind {
+        Kind::Commit => (b"repo", true),
+        Kind::Sync | Kind::Identity | Kind::Account => (b"did", false),
+        Kind::Info | Kind::Error | Kind::Unknown => return Ok(outline),
+    };
+    let (mut has_did, mut missing_ops) = (false, has_ops);
+    for _ in 0..reader.map()? {
+        let key = reader.key()?;
+        match key {
+            b"ops" if has_ops => {
+                outline.ops = Ops::read(frame, &mut reader)?;
+                missing_ops = false;
+            }
+            b"seq" => outline.seq = Some(reader.int()?),
+            b"time" => outline.time = reader.text()?,
+            _ if key == did_key => {
+                outline.did = reader.text()?;
+                has_did = true;
+            }
+            _ => reader.skip()?,
+        }
+        if has_did && !missing_ops && outline.seq.is_some() && !outline.time.is_empty() {
+            return Ok(outline);
+        }
+    }
+    let missing = if missing_ops {
+        "ops"
+    } else if outline.seq.is_none() {
+        "seq"
+    } else if !has_did {
+        std::str::from_utf8(did_key).expect("the key is a literal")
+    } else {
+        return Ok(outline);
+    };
+    Err(Reject::new(Reason::MissingField, format!("{kind:?} without {missing}")))
+}
+
+fn header(reader: &mut Reader<'_>) -> Result<Kind, Reject> {
+    let wrong = |what: String| Reject::new(Reason::BadHeader, what);
+    let (mut op, mut t) = (None, None);
+    for _ in 0..reader.map()? {
+        match reader.key()? {
+            b"op" => op = Some(reader.int()?),
+            b"t" => t = Some(reader.text()?),
+            _ => reader.skip()?,
+        }
+    }
+    match (op, t) {
+        (Some(1), Some("#commit")) => Ok(Kind::Commit),
+        (Some(1), Some("#sync")) => Ok(Kind::Sync),
+        (Some(1), Some("#identity")) => Ok(Kind::Identity),
+        (Some(1), Some("#account")) => Ok(Kind::Account),
+        (Some(1), Some("#info")) => Ok(Kind::Info),
+        (Some(1), Some(_)) => Ok(Kind::Unknown),
+        (Some(1), None) => Err(wrong("a message without a type".to_owned())),
+        (Some(-1), _) => Ok(Kind::Error),
+        (Some(_), _) => Ok(Kind::Unknown),
+        (None, _) => Err(wrong("no op".to_owned())),
+    }
+}
+
+/// What an operation does to its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Writes a record that was not there.
+    Create,
+    /// Replaces a record.
+    Update,
+    /// Removes a record.
+    Delete,
+}
+
+impl Action {
+    /// The wire word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Delete => "delete",
+        }
+    }
+}
+
+/// One operation as the frame states it.
+#[derive(Clone, Copy, Debug)]
+pub struct RawOp<'a> {
+    /// What it does.
+    pub action: Action,
+    /// `collection/rkey`, unchecked.
+    pub path: &'a str,
+    /// The record's CID; `None` when it is removed.
+    pub cid: Option<Cid>,
+    /// The CID it replaces or removes, where the host states it.
+    pub prev: Option<Cid>,
+}
+
+impl<'a> RawOp<'a> {
+    /// The part of the path before the slash; the whole path when there is none.
+    pub fn collection(&self) -> &'a str {
+        let end = memchr::memchr(b'/', self.path.as_bytes()).unwrap_or(self.path.len());
+        &self.path[..end]
+    }
+}
+
+/// The operations of a commit, read on demand.
+#[derive(Clone, Debug, Default)]
+pub struct Ops<'a> {
+    bytes: &'a [u8],
+    count: u64,
+}
+
+impl<'a> Ops<'a> {
+    fn read(frame: &'a [u8], reader: &mut Reader<'a>) -> Result<Self, Reject> {
+        let count = reader.array()?;
+        if count > MAX_OPS {
+            return Err(Reject::new(Reason::TooManyOps, format!("{count} operations")));
+        }
+        let start = reader.offset();
+        for _ in 0..count {
+            reader.skip()?;
+        }
+        Ok(Ops { bytes: &frame[start..reader.offset()], count })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none. An empty commit is legal.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Each operation, or why it cannot be read.
+    pub fn iter(&self) -> impl Iterator<Item = Result<RawOp<'a>, Reject>> + use<'a> {
+        let mut reader = Reader::new(self.bytes);
+        (0..self.count).map(move |_| raw_op(&mut reader))
+    }
+}
+
+fn raw_op<'a>(reader: &mut Reader<'a>) -> Result<RawOp<'a>, Reject> {
+    let (mut action, mut path, mut cid, mut prev) = (None, None, None, None);
+    for _ in 0..reader.map()? {
+        match reader.key()? {
+            b"action" => action = Some(reader.text()?),
+            b"path" => path = Some(reader.text()?),
+            b"cid" => cid = reader.link_or_null()?,
+            b"prev" => prev = reader.link_or_null()?,
+            _ => reader.skip()?,
+        }
+    }
+    let path = path.ok_or_else(|| Reject::new(Reason::MissingField, "operation without path"))?;
+    let action = match action {
+        Some("create") => Action::Create,
+        Some("update") => Action::Update,
+        Some("delete") => Action::Delete,
+        Some(other) => return Err(Reject::new(Reason::OpShape, format!("action {other:?} on {path}"))),
+        None => return Err(Reject::new(Reason::MissingField, format!("operation on {path} without action"))),
+    };
+    Ok(RawOp { action, path, cid, prev })
+}

@@ -1,0 +1,35 @@
+-- Appends a batch after position $1 in the order given and returns how many rows were new.
+with incoming as (
+    select * from unnest(
+        $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[],
+        $11::boolean[], $12::text[], $13::text[], $14::timestamptz[], $15::text[], $16::text[], $17::bigint[],
+        $18::timestamptz[], $19::boolean[]
+    ) with ordinality as t (
+        dedup, environment, kind, did, collection, rkey, rev, cid, record,
+        active, status, handle, event_time, origin, upstream, seq,
+        seen_at, live, place
+    )
+),
+-- The same event twice in one batch: the first stays.
+first as (
+    select distinct on (dedup) * from incoming order by dedup, place
+),
+-- Only one appender runs, so a row that is not there now will not appear before this statement ends.
+fresh as (
+    select first.*, row_number() over (order by place) as n
+    from first
+    where not exists (select from log.event as old where old.dedup = first.dedup)
+),
+added as (
+    insert into log.event (
+        position, dedup, environment, kind, did, collection, rkey, rev, cid, record,
+        active, status, handle, event_time, origin, upstream, seq, seen_at, live
+    )
+    select
+        $1 + n, dedup, environment, kind, did, collection, rkey, rev, cid, record,
+        active, status, handle, event_time, origin, upstream, seq, seen_at, live
+    from fresh
+    order by n
+    returning 1
+)
+select count(*) from added

@@ -1,0 +1,14 @@
+//! The append-only log in Postgres: one appender, gapless positions, cursors that never lead their data.
+//!
+//! In: observed events with the cursors they justify. Out: logged events, read from a position on. Always true: positions
+//! rise by exactly one in the order of appending; log rows and cursors commit together; the same observation appended
+//! twice is there once; the database belongs to one environment. Never: a change to a row that is there, a look at what a
+//! record means.
+
+mod appender;
+mod environment;
+mod reader;
+
+pub use appender::{Appended, Appender, CursorMark, LogError, Transaction};
+pub use environment::{EnvironmentError, stamp, stamped};
+pub use reader::{head, read, records_at};

@@ -1,0 +1,96 @@
+//! Reading the log from a position on.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row, postgres::PgRow};
+
+use crate::event::{AccountStatus, Body, Did, Event, Handle, Logged, Nsid, Position, Rev, Rkey};
+
+/// The log's last position; 0 when it is empty.
+pub async fn head(connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
+    sqlx::query_scalar("select position from log.head").fetch_one(connection).await
+}
+
+/// At most `limit` events after `position`, in order, and at most about 32 MB of records.
+///
+/// # Errors
+/// [`sqlx::Error::Decode`] when a row of our own log cannot be understood: the log is damaged, or newer than this
+/// executable. That is a reason to stop.
+pub async fn read(connection: &mut PgConnection, position: Position, limit: i64) -> Result<Vec<Logged>, sqlx::Error> {
+    let rows = sqlx::query(
+        // Bounded in bytes as well: a batch of the largest records must not fill memory. The first always passes.
+        "select position, kind, did, collection, rkey, rev, cid, record, active, status, handle, event_time, seq, seen_at
+         from (
+             select *, sum(octet_length(record)) over (order by position) as volume
+             from (select * from log.event where position > $1 order by position limit $2) as next
+         ) as measured
+         where coalesce(volume, 0) - coalesce(octet_length(record), 0) <= 32000000
+         order by position",
+    )
+    .bind(position)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(logged).collect()
+}
+
+/// The record bytes of the puts at these positions.
+pub async fn records_at(
+    connection: &mut PgConnection,
+    positions: &[Position],
+) -> Result<HashMap<Position, Bytes>, sqlx::Error> {
+    let rows: Vec<(Position, Vec<u8>)> =
+        sqlx::query_as("select position, record from log.event where position = any($1) and record is not null")
+            .bind(positions)
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(position, record)| (position, record.into())).collect())
+}
+
+fn logged(row: &PgRow) -> Result<Logged, sqlx::Error> {
+    let position: Position = row.try_get("position")?;
+    let damaged = |what: String| sqlx::Error::Decode(format!("log.event at position {position}: {what}").into());
+    let text = |column: &str| -> Result<String, sqlx::Error> {
+        row.try_get::<Option<String>, _>(column)?.ok_or_else(|| damaged(format!("no {column}")))
+    };
+    let time = || -> Result<DateTime<Utc>, sqlx::Error> {
+        row.try_get::<Option<_>, _>("event_time")?.ok_or_else(|| damaged("no event_time".to_owned()))
+    };
+    macro_rules! parse {
+        ($type:ty, $column:literal) => {
+            text($column)?.parse::<$type>().map_err(|e| damaged(e.to_string()))?
+        };
+    }
+    let body = match text("kind")?.as_str() {
+        "put" => Body::Put {
+            collection: parse!(Nsid, "collection"),
+            rkey: parse!(Rkey, "rkey"),
+            rev: parse!(Rev, "rev"),
+            cid: parse!(crate::event::Cid, "cid"),
+            record: row.try_get::<Option<Vec<u8>>, _>("record")?.unwrap_or_default().into(),
+        },
+        "delete" => {
+            Body::Delete { collection: parse!(Nsid, "collection"), rkey: parse!(Rkey, "rkey"), rev: parse!(Rev, "rev") }
+        }
+        "snapshot" => Body::Snapshot { rev: parse!(Rev, "rev") },
+        "account" => {
+            let active = row.try_get::<Option<bool>, _>("active")?.ok_or_else(|| damaged("no active".to_owned()))?;
+            let status = AccountStatus::from_wire(active, Some(&text("status")?));
+            Body::Account { active, status, time: time()? }
+        }
+        "identity" => {
+            let handle: Option<String> = row.try_get("handle")?;
+            let handle = handle.map(|h| Handle::parse(&h)).transpose().map_err(|e| damaged(e.to_string()))?;
+            Body::Identity { handle, time: time()? }
+        }
+        other => return Err(damaged(format!("unknown kind {other:?}"))),
+    };
+    Ok(Logged {
+        position,
+        event: Event { did: parse!(Did, "did"), body },
+        seq: row.try_get("seq")?,
+        seen_at: row.try_get("seen_at")?,
+    })
+}

@@ -1,0 +1,114 @@
+//! Keep or drop, and why.
+//!
+//! In: a frame's outline, a [`Policy`], and whether the account is in scope. Out: a [`Verdict`]. Always true: the same
+//! facts give the same verdict, and every way to drop has a [`DropReason`] of its own. Never: IO, a clock, state.
+//!
+//! Account, identity, sync and chain events carry no collection, so a filter by collection alone would lose the
+//! deletion of a calendar user. They are kept for accounts in scope; the account and identity words of all others are set
+//! aside ([`Verdict::Bystander`]), because an account may come into scope after its word arrived.
+
+mod policy;
+
+pub use policy::{CollectionSet, DidRule, Policy, PolicyError};
+
+use crate::decode::{Kind, Outline, Reject};
+
+/// Why a frame goes no further. A closed set: every one is a metric series from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropReason {
+    /// A commit without an operation in a followed collection, of an account out of scope.
+    Collection,
+    /// A sync of an account out of scope.
+    OutOfScope,
+    /// The account is not on the allowlist.
+    NotAllowed,
+    /// The account is on the deny list.
+    Denied,
+    /// A kind of frame that this version does not know.
+    UnknownKind,
+    /// A word from the host about the stream, not about an account.
+    Notice,
+    /// Outside the range of seq that a replay was asked for.
+    SeqRange,
+}
+
+impl DropReason {
+    /// Every reason there is.
+    pub const ALL: &'static [DropReason] = &[
+        DropReason::Collection,
+        DropReason::OutOfScope,
+        DropReason::NotAllowed,
+        DropReason::Denied,
+        DropReason::UnknownKind,
+        DropReason::Notice,
+        DropReason::SeqRange,
+    ];
+
+    /// The name in reports and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::Collection => "collection",
+            DropReason::OutOfScope => "out_of_scope",
+            DropReason::NotAllowed => "not_allowed",
+            DropReason::Denied => "denied",
+            DropReason::UnknownKind => "unknown_kind",
+            DropReason::Notice => "notice",
+            DropReason::SeqRange => "seq_range",
+        }
+    }
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is to be decoded and its events kept.
+    Keep,
+    /// A commit of an account in scope without a followed record: only its revision matters.
+    Chain,
+    /// An account or identity word of an account that is not in scope.
+    Bystander,
+    /// The host speaks about the stream: an info or an error.
+    HostNotice,
+    /// It goes no further.
+    Drop(DropReason),
+}
+
+/// Judges a frame by its outline.
+///
+/// # Errors
+/// A commit whose operations cannot be read.
+pub fn judge(outline: &Outline<'_>, policy: &Policy, in_scope: impl FnOnce(&str) -> bool) -> Result<Verdict, Reject> {
+    Ok(match outline.kind {
+        Kind::Commit => {
+            let followed = follows(outline, &policy.collections)?;
+            if !followed && !in_scope(outline.did) {
+                return Ok(Verdict::Drop(DropReason::Collection));
+            }
+            match policy.refuses(outline.did) {
+                Some(reason) => Verdict::Drop(reason),
+                None if followed => Verdict::Keep,
+                None => Verdict::Chain,
+            }
+        }
+        Kind::Sync | Kind::Identity | Kind::Account => match policy.refuses(outline.did) {
+            Some(reason) => Verdict::Drop(reason),
+            None if in_scope(outline.did) || policy.names(outline.did) => Verdict::Keep,
+            None if outline.kind == Kind::Sync => Verdict::Drop(DropReason::OutOfScope),
+            None => Verdict::Bystander,
+        },
+        Kind::Info | Kind::Error => Verdict::HostNotice,
+        Kind::Unknown => Verdict::Drop(DropReason::UnknownKind),
+    })
+}
+
+fn follows(outline: &Outline<'_>, collections: &CollectionSet) -> Result<bool, Reject> {
+    for op in outline.ops.iter() {
+        if collections.contains(op?.collection()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! What one transaction will write.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::decode::{outline, parse_time};
+use crate::event::{Body, Cid, Delivery, Did, Observed, Rev, Seq, Upstream};
+use crate::event_log::CursorMark;
+
+/// Above this the judge waits for the appender, so that memory stays bounded.
+const FULL_EVENTS: usize = 4_000;
+/// The same in bytes of the frames that kept records belong to.
+const FULL_BYTES: usize = 32_000_000;
+
+/// Events, repository states and cursors that belong together.
+#[derive(Default)]
+pub struct Batch {
+    /// Events for the log, in order of arrival.
+    pub(super) events: Vec<Observed>,
+    /// Account and identity words of accounts that were out of scope when they came.
+    pub(super) bystanders: Vec<Observed>,
+    /// Accounts that came into scope.
+    pub(super) entered: Vec<Did>,
+    /// Last known revision and data CID of accounts in scope.
+    pub(super) repos: HashMap<Did, (Rev, Cid)>,
+    /// The last frame handled, per upstream that has a cursor.
+    marks: HashMap<Arc<Upstream>, (Seq, Bytes)>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Whether there is something that readers wait for.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty() || !self.bystanders.is_empty()
+    }
+
+    /// Whether there is anything to write at all, be it only a cursor.
+    pub fn is_empty(&self) -> bool {
+        !self.has_events() && self.marks.is_empty() && self.repos.is_empty()
+    }
+
+    /// Whether it has grown as large as it may.
+    pub fn is_full(&self) -> bool {
+        self.events.len() + self.bystanders.len() >= FULL_EVENTS || self.bytes >= FULL_BYTES
+    }
+
+    /// Notes that a frame is handled. A replay moves no cursor: its frames say nothing about how far the live stream of
+    /// the same host is handled, and replaying again is how a replay is resumed.
+    pub(super) fn handled(&mut self, delivery: &Delivery, seq: Option<Seq>) {
+        let (true, Some(seq)) = (delivery.live, seq) else { return };
+        match self.marks.get_mut(&delivery.upstream) {
+            Some(mark) => *mark = (seq, delivery.frame.clone()),
+            None => {
+                self.marks.insert(delivery.upstream.clone(), (seq, delivery.frame.clone()));
+            }
+        }
+    }
+
+    /// Notes an event for the log.
+    pub(super) fn keep(&mut self, observed: Observed) {
+        self.bytes += weight(&observed);
+        self.events.push(observed);
+    }
+
+    /// Notes a repository's state, unless a later one is known.
+    pub(super) fn saw_repo(&mut self, did: &Did, rev: Rev, data: Cid) {
+        match self.repos.get_mut(did) {
+            Some(known) if known.0 >= rev => {}
+            Some(known) => *known = (rev, data),
+            None => {
+                self.repos.insert(did.clone(), (rev, data));
+            }
+        }
+    }
+
+    /// Which cursors this batch moves, and how far.
+    pub(super) fn cursor_marks(&self) -> Vec<CursorMark> {
+        let mark = |(upstream, (seq, frame)): (&Arc<Upstream>, &(Seq, Bytes))| CursorMark {
+            upstream: upstream.clone(),
+            seq: *seq,
+            event_time: outline(frame).ok().and_then(|outline| parse_time(outline.time)),
+        };
+        self.marks.iter().map(mark).collect()
+    }
+}
+
+fn weight(observed: &Observed) -> usize {
+    match &observed.event.body {
+        Body::Put { record, .. } => record.len() + 500,
+        _ => 500,
+    }
+}

@@ -1,0 +1,21 @@
+//! The only place where source, decode, filter and event_log meet.
+//!
+//! In: deliveries. Out: observed events in the log, each upstream's cursor, and what is known per repository; a
+//! [`Tally`] of everything that went no further. Always true: a cursor moves in the transaction that appends what it
+//! covers; what is refused or dropped is counted under a reason; the same deliveries in any order, doubled, or through
+//! several upstreams leave the same log but for positions. Never: a second write path, IO other than the database.
+//!
+//! [`Judge`] turns deliveries into a [`Batch`] without waiting for anything; [`Ingest::run`] moves batches to the log.
+
+mod batch;
+mod bystander;
+mod judge;
+mod pipeline;
+mod scope;
+mod tally;
+
+pub use batch::Batch;
+pub use judge::{HostWord, Judge, SeqRange};
+pub use pipeline::{Ingest, IngestError, Report, Sink};
+pub use scope::{Cursors, load_cursors, load_scope};
+pub use tally::{Tally, register_metrics};

@@ -1,0 +1,252 @@
+//! Two steps with a short queue between them: judging, and appending. While a transaction runs the next batch grows, so
+//! batches are as large as the load asks for and leave at once when nothing is going on (group commit).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use metrics::{counter, gauge, histogram};
+use tokio::sync::{mpsc, watch};
+
+use super::batch::Batch;
+use super::judge::{HostWord, Judge};
+use super::scope::{self, Cursors};
+use super::{bystander, tally::Tally};
+use crate::db::Db;
+use crate::event::{Delivery, Position};
+use crate::event_log::{Appended, Appender, LogError};
+use crate::filter::Policy;
+use crate::source::DeliveryReceiver;
+
+/// The names under which hosts' notices are counted.
+pub(super) const NOTICES: &[&str] = &["OutdatedCursor", "FutureCursor", "ConsumerTooSlow", "other"];
+
+/// How many deliveries are judged between two looks at everything else.
+const TAKE: usize = 256;
+/// A batch that moves only cursors leaves this often, so that a quiet app never replays days.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The longest pause between attempts to reach a database that is gone.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How often words about accounts that never came into scope are thrown away.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Why ingest ended before its deliveries did.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Another process appends now. What this one remembers is stale; start over as its standby.
+    #[error("another process has taken over as the appender of this database")]
+    Replaced,
+    /// The database refused what it should accept: a broken promise of ours.
+    #[error("the database refused a batch: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Where events go.
+pub enum Sink {
+    /// To the log.
+    Log {
+        /// For new connections when the old one breaks.
+        db: Db,
+        /// The right to append.
+        appender: Box<Appender>,
+        /// The name under which it was got.
+        name: String,
+    },
+    /// Nowhere: they are only counted.
+    Null,
+}
+
+/// Everything ingest works with.
+pub struct Ingest {
+    /// Judges deliveries.
+    pub judge: Judge,
+    /// What to take in; may be exchanged at any time.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// Where to resume upstreams; advanced as deliveries are judged.
+    pub cursors: Arc<Cursors>,
+    /// Told the log's last position after each append.
+    pub position: watch::Sender<Position>,
+    /// Told whether the log can be written, or why not.
+    pub health: Box<dyn Fn(Result<(), String>) + Send + Sync>,
+    /// Told what hosts say about their streams.
+    pub on_host_word: Box<dyn Fn(HostWord) + Send + Sync>,
+}
+
+/// What a run did.
+pub struct Report {
+    /// What became of the frames.
+    pub tally: Tally,
+    /// Events new in the log; with [`Sink::Null`], events that would have gone there.
+    pub appended: u64,
+    /// Events that the log had already.
+    pub duplicates: u64,
+}
+
+impl Ingest {
+    /// Works until every sender of deliveries is gone and the last batch is in the log.
+    pub async fn run(self, mut deliveries: DeliveryReceiver, sink: Sink) -> Result<Report, IngestError> {
+        let Ingest { mut judge, policy, cursors, position, health, on_host_word } = self;
+        // One batch on its way and one that waits: enough to keep both steps busy.
+        let (batches, queue) = mpsc::channel::<Batch>(1);
+        let appending = tokio::spawn(append_all(queue, sink, policy.clone(), position, health));
+        let mut batch = Batch::default();
+        let mut taken: Vec<Delivery> = Vec::with_capacity(TAKE);
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beat_due = false;
+        let open = loop {
+            let due = batch.has_events() || (beat_due && !batch.is_empty());
+            tokio::select! {
+                biased;
+                slot = batches.reserve(), if due => match slot {
+                    Ok(slot) => {
+                        slot.send(std::mem::take(&mut batch));
+                        beat_due = false;
+                    }
+                    Err(_) => break false,
+                },
+                count = deliveries.recv_batch(&mut taken, TAKE), if !batch.is_full() => {
+                    if count == 0 {
+                        break true;
+                    }
+                    let policy = policy.load();
+                    for delivery in taken.drain(..) {
+                        if let Some(word) = judge.judge(&policy, &delivery, &mut batch) {
+                            count_notice(&word);
+                            on_host_word(word);
+                        }
+                    }
+                    cursors.advance(&batch);
+                }
+                _ = heartbeat.tick() => beat_due = true,
+            }
+        };
+        // The appender's own error, if it ended, tells more than a closed queue.
+        if open && !batch.is_empty() {
+            let _ended_early = batches.send(batch).await;
+        }
+        drop(batches);
+        let totals = appending.await.expect("the appending task does not panic")?;
+        Ok(Report { tally: judge.tally, appended: totals.new, duplicates: totals.duplicates })
+    }
+}
+
+fn count_notice(word: &HostWord) {
+    let name = NOTICES.iter().find(|name| **name == &*word.notice.name).unwrap_or(&"other");
+    counter!("almanac_ingest_host_notices_total", "name" => *name).increment(1);
+}
+
+async fn append_all(
+    mut queue: mpsc::Receiver<Batch>,
+    sink: Sink,
+    policy: Arc<ArcSwap<Policy>>,
+    position: watch::Sender<Position>,
+    health: Box<dyn Fn(Result<(), String>) + Send + Sync>,
+) -> Result<Appended, IngestError> {
+    let mut totals = Appended::default();
+    let (db, mut appender, name) = match sink {
+        Sink::Log { db, appender, name } => (db, *appender, name),
+        Sink::Null => {
+            while let Some(batch) = queue.recv().await {
+                totals.new += batch.events.len() as u64;
+            }
+            return Ok(totals);
+        }
+    };
+    health(Ok(()));
+    let mut pruned = Instant::now();
+    while let Some(batch) = queue.recv().await {
+        let started = Instant::now();
+        let environment = policy.load().environment.clone();
+        let mut pause = Duration::from_millis(50);
+        let appended = loop {
+            let error = match append(&mut appender, &batch, &environment).await {
+                Ok(appended) => break appended,
+                Err(LogError::Replaced) => return Err(IngestError::Replaced),
+                Err(LogError::Database(error)) => error,
+            };
+            if !passes(&error) {
+                return Err(error.into());
+            }
+            counter!("almanac_event_log_failed_appends_total").increment(1);
+            tracing::warn!(%error, "the log cannot be written; the batch is kept and tried again");
+            health(Err(format!("the log cannot be written: {error}")));
+            appender = resume(&db, &name, &mut pause, &health).await?;
+        };
+        health(Ok(()));
+        histogram!("almanac_event_log_append_seconds").record(started.elapsed().as_secs_f64());
+        histogram!("almanac_event_log_batch_events").record(batch.events.len() as f64);
+        counter!("almanac_event_log_appended_events_total").increment(appended.new);
+        counter!("almanac_event_log_duplicate_events_total").increment(appended.duplicates);
+        gauge!("almanac_event_log_position_events").set(appended.head as f64);
+        totals.new += appended.new;
+        totals.duplicates += appended.duplicates;
+        totals.head = appended.head;
+        position.send_replace(appended.head);
+        if pruned.elapsed() > PRUNE_EVERY {
+            pruned = Instant::now();
+            if let Err(error) = bystander::prune(db.pool()).await {
+                tracing::warn!(%error, "old words about accounts out of scope could not be thrown away");
+            }
+        }
+    }
+    Ok(totals)
+}
+
+/// One transaction: bystanders first, so that an account that enters in this batch finds its word of this batch too.
+async fn append(
+    appender: &mut Appender,
+    batch: &Batch,
+    environment: &crate::event::Environment,
+) -> Result<Appended, LogError> {
+    let mut tx = appender.begin().await?;
+    bystander::store(tx.connection(), &batch.bystanders).await?;
+    let words = bystander::take(tx.connection(), &batch.entered, environment).await?;
+    let before = tx.append(&words).await?;
+    let appended = tx.append(&batch.events).await?;
+    scope::store_repos(tx.connection(), batch).await?;
+    tx.move_cursors(&batch.cursor_marks()).await?;
+    tx.commit().await?;
+    Ok(Appended {
+        new: before.new + appended.new,
+        duplicates: before.duplicates + appended.duplicates,
+        head: appended.head,
+    })
+}
+
+/// Waits until the database is back and the lock is ours again.
+async fn resume(
+    db: &Db,
+    name: &str,
+    pause: &mut Duration,
+    health: &(dyn Fn(Result<(), String>) + Send + Sync),
+) -> Result<Appender, IngestError> {
+    loop {
+        tokio::time::sleep(*pause).await;
+        *pause = (*pause * 2).min(RETRY_MAX);
+        let problem = match db.connect().await {
+            Err(error) => error.to_string(),
+            Ok(connection) => match Appender::try_resume(connection, name).await {
+                Ok(Some(appender)) => return Ok(appender),
+                Ok(None) => "the server still holds the appender's lock for the broken connection".to_owned(),
+                Err(LogError::Replaced) => return Err(IngestError::Replaced),
+                Err(LogError::Database(error)) if passes(&error) => error.to_string(),
+                Err(LogError::Database(error)) => return Err(error.into()),
+            },
+        };
+        health(Err(format!("the log cannot be written: {problem}")));
+    }
+}
+
+/// Whether an error is of the sort that goes away: the server is gone, restarts, is full, or asks to try again. Others
+/// say that we sent what it cannot take, and sending it again would never end.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        // SQLSTATE classes: connection, rollback (deadlock, serialization), resources, operator intervention, system.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25006"
+        }),
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => false,
+        _ => true,
+    }
+}

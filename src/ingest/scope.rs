@@ -1,0 +1,69 @@
+//! What ingest remembers between runs: accounts in scope with their repository's state, and cursors.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use sqlx::{PgConnection, PgPool};
+
+use super::batch::Batch;
+use crate::event::{Did, Seq};
+
+/// The accounts in scope.
+pub async fn load_scope(pool: &PgPool) -> Result<HashSet<Did>, sqlx::Error> {
+    let dids: Vec<String> = sqlx::query_scalar("select did from ingest.repo").fetch_all(pool).await?;
+    dids.iter().map(|did| Did::parse(did).map_err(|e| sqlx::Error::Decode(Box::new(e)))).collect()
+}
+
+/// Up to which frame each upstream is handled, by its name.
+pub async fn load_cursors(pool: &PgPool) -> Result<Cursors, sqlx::Error> {
+    let rows: Vec<(String, Seq)> = sqlx::query_as("select upstream, seq from log.cursor").fetch_all(pool).await?;
+    Ok(Cursors(Mutex::new(rows.into_iter().map(|(name, seq)| (name.into(), seq)).collect())))
+}
+
+/// Where to resume each upstream after its connection broke: the last frame judged. Ahead of the cursors in the database
+/// by what is still on its way there, which only this process's end could lose, and then those count.
+#[derive(Debug, Default)]
+pub struct Cursors(Mutex<HashMap<Box<str>, Seq>>);
+
+impl Cursors {
+    /// Up to which frame this upstream is judged.
+    pub fn get(&self, upstream: &str) -> Option<Seq> {
+        self.lock().get(upstream).copied()
+    }
+
+    pub(super) fn advance(&self, batch: &Batch) {
+        let marks = batch.cursor_marks();
+        let mut cursors = self.lock();
+        for mark in marks {
+            cursors.insert(mark.upstream.name.clone(), mark.seq);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<str>, Seq>> {
+        self.0.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+/// Stores which accounts came into scope and how far the repositories are.
+pub(super) async fn store_repos(connection: &mut PgConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+    let mut rows: HashMap<&str, (Option<String>, Option<String>)> =
+        batch.entered.iter().map(|did| (did.as_str(), (None, None))).collect();
+    for (did, (rev, data)) in &batch.repos {
+        rows.insert(did.as_str(), (Some(rev.to_string()), Some(data.to_string())));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into ingest.repo (did, rev, data)
+         select * from unnest($1::text[], $2::text[], $3::text[]) as r (did, rev, data)
+         on conflict (did) do update set rev = excluded.rev, data = excluded.data
+         where excluded.rev is not null and (ingest.repo.rev is null or excluded.rev > ingest.repo.rev)",
+    )
+    .bind(rows.keys().copied().collect::<Vec<_>>())
+    .bind(rows.values().map(|(rev, _)| rev.as_deref()).collect::<Vec<_>>())
+    .bind(rows.values().map(|(_, data)| data.as_deref()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

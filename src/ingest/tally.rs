@@ -1,0 +1,118 @@
+//! Counting what became of every frame, in this process's own report and in the metrics.
+
+use std::collections::BTreeMap;
+
+use metrics::{Counter, counter, describe_counter};
+
+use crate::decode::Reason;
+use crate::filter::DropReason;
+use crate::telemetry::{register_gauge, register_histogram};
+
+/// What became of the frames so far.
+pub struct Tally {
+    /// Frames judged.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames whose content was kept, or that moved a repository in scope.
+    pub kept: u64,
+    /// Account and identity words set aside.
+    pub bystanders: u64,
+    dropped: [u64; DropReason::ALL.len()],
+    refused: BTreeMap<Reason, u64>,
+    counters: Counters,
+}
+
+struct Counters {
+    frames: Counter,
+    kept: Counter,
+    bystanders: Counter,
+    dropped: Vec<Counter>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let dropped =
+            |reason: &DropReason| counter!("almanac_ingest_dropped_frames_total", "reason" => reason.as_str());
+        Tally {
+            frames: 0,
+            bytes: 0,
+            kept: 0,
+            bystanders: 0,
+            dropped: [0; DropReason::ALL.len()],
+            refused: BTreeMap::new(),
+            counters: Counters {
+                frames: counter!("almanac_ingest_frames_total"),
+                kept: counter!("almanac_ingest_kept_frames_total"),
+                bystanders: counter!("almanac_ingest_bystander_frames_total"),
+                dropped: DropReason::ALL.iter().map(dropped).collect(),
+            },
+        }
+    }
+}
+
+impl Tally {
+    pub(super) fn frame(&mut self, bytes: usize) {
+        self.frames += 1;
+        self.bytes += bytes as u64;
+        self.counters.frames.increment(1);
+    }
+
+    pub(super) fn kept(&mut self) {
+        self.kept += 1;
+        self.counters.kept.increment(1);
+    }
+
+    pub(super) fn bystander(&mut self) {
+        self.bystanders += 1;
+        self.counters.bystanders.increment(1);
+    }
+
+    pub(super) fn dropped(&mut self, reason: DropReason) {
+        self.dropped[reason as usize] += 1;
+        self.counters.dropped[reason as usize].increment(1);
+    }
+
+    pub(super) fn refused(&mut self, reason: Reason) {
+        *self.refused.entry(reason).or_default() += 1;
+        counter!("almanac_ingest_refused_frames_total", "layer" => reason.layer().as_str(), "reason" => reason.as_str())
+            .increment(1);
+    }
+
+    /// Frames dropped, by every reason there is.
+    pub fn dropped_by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.iter().map(|reason| (*reason, self.dropped[*reason as usize]))
+    }
+
+    /// Frames refused, by the reasons that occurred.
+    pub fn refused_by_reason(&self) -> &BTreeMap<Reason, u64> {
+        &self.refused
+    }
+}
+
+/// Describes this room's metrics and makes every series exist at zero.
+pub fn register_metrics() {
+    use crate::telemetry::register_counter as count;
+    count("almanac_ingest_frames_total", "Frames judged", &[]);
+    count("almanac_ingest_kept_frames_total", "Frames kept, or that moved a repository in scope", &[]);
+    count("almanac_ingest_bystander_frames_total", "Account and identity words of accounts out of scope", &[]);
+    let reasons: Vec<&'static str> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    count("almanac_ingest_dropped_frames_total", "Frames that the filter dropped, by reason", &[("reason", &reasons)]);
+    describe_counter!("almanac_ingest_refused_frames_total", "Frames that broke a rule, by layer and reason");
+    for reason in Reason::ALL {
+        let (layer, reason) = (reason.layer().as_str(), reason.as_str());
+        counter!("almanac_ingest_refused_frames_total", "layer" => layer, "reason" => reason).increment(0);
+    }
+    let help = "Infos and errors from hosts about the stream, by name";
+    count("almanac_ingest_host_notices_total", help, &[("name", super::pipeline::NOTICES)]);
+    count("almanac_event_log_appended_events_total", "Events new in the log", &[]);
+    count("almanac_event_log_duplicate_events_total", "Events that the log had already", &[]);
+    count(
+        "almanac_event_log_failed_appends_total",
+        "Transactions that the database did not do, to be tried again",
+        &[],
+    );
+    register_gauge("almanac_event_log_position_events", "The log's last position", &[]);
+    register_histogram("almanac_event_log_batch_events", "Events in one transaction", &[]);
+    register_histogram("almanac_event_log_append_seconds", "Duration of one transaction", &[]);
+}

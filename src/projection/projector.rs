@@ -1,0 +1,143 @@
+//! The follower that keeps the tables up to date.
+
+use std::time::{Duration, Instant};
+
+use metrics::{gauge, histogram};
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::watch;
+
+use super::fold::fold;
+use crate::db::Db;
+use crate::event::Position;
+use crate::event_log;
+use crate::telemetry::{register_gauge, register_histogram};
+
+/// Events folded in one transaction.
+pub(super) const BATCH: i64 = 2_000;
+/// Without a word from the appender the log is looked at this often, because another process may append too.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The longest pause between attempts to reach a database that is gone.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Why the tables cannot be kept up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectionError {
+    /// The checkpoint is past the log's end: the log was replaced, or somebody wrote to our tables.
+    #[error(
+        "the index is folded up to position {checkpoint}, but the log ends at {head}: the index belongs to another log. \
+         `almanac rebuild` makes it anew from this log"
+    )]
+    AheadOfLog {
+        /// Where the tables say they are.
+        checkpoint: Position,
+        /// Where the log ends.
+        head: Position,
+    },
+    /// The database did not do it.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Up to which position the tables are folded.
+pub async fn checkpoint(pool: &PgPool) -> Result<Position, sqlx::Error> {
+    sqlx::query_scalar("select position from calendar.checkpoint").fetch_one(pool).await
+}
+
+/// Keeps the tables of schema `calendar` up to date.
+pub struct Projector {
+    /// Where.
+    pub db: Db,
+    /// Told whether the tables are kept up to date, or why not.
+    pub health: Box<dyn Fn(Result<(), String>) + Send + Sync>,
+}
+
+impl Projector {
+    /// Follows the log until `head`'s sender is gone and everything up to its last word is folded. A database that is
+    /// gone is waited for.
+    pub async fn run(self, mut head: watch::Receiver<Position>) -> Result<(), ProjectionError> {
+        let mut pause = Duration::from_millis(50);
+        let mut connection: Option<PgConnection> = None;
+        loop {
+            let last = head.has_changed().is_err();
+            match self.catch_up(&mut connection).await {
+                Ok(()) => {
+                    pause = Duration::from_millis(50);
+                    (self.health)(Ok(()));
+                    if last {
+                        return Ok(());
+                    }
+                }
+                Err(error @ ProjectionError::AheadOfLog { .. }) => return Err(error),
+                Err(ProjectionError::Database(error)) if is_ours(&error) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "the index cannot be written; tried again");
+                    (self.health)(Err(format!("the index cannot be written: {error}")));
+                    connection = None;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                    continue;
+                }
+            }
+            tokio::select! {
+                _ = head.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    async fn catch_up(&self, slot: &mut Option<PgConnection>) -> Result<(), ProjectionError> {
+        let connection = match slot {
+            Some(connection) => connection,
+            None => slot.insert(self.db.connect().await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))?),
+        };
+        while step(connection, "calendar").await? > 0 {}
+        Ok(())
+    }
+}
+
+/// Errors that say something about us, not about the server's health.
+fn is_ours(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_none_or(|code| !["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => true,
+        _ => false,
+    }
+}
+
+/// Folds the next events into the tables of `schema`, in one transaction. How many.
+pub(super) async fn step(connection: &mut PgConnection, schema: &str) -> Result<usize, ProjectionError> {
+    let started = Instant::now();
+    let mut tx = connection.begin().await?;
+    sqlx::query("select set_config('search_path', $1, true)").bind(schema).execute(&mut *tx).await?;
+    // The row lock keeps a second process, or the swap of a rebuild, from folding at the same time.
+    let position: Position =
+        sqlx::query_scalar("select position from checkpoint for update").fetch_one(&mut *tx).await?;
+    let events = event_log::read(&mut tx, position, BATCH).await?;
+    let Some(last) = events.last().map(|logged| logged.position) else {
+        let head = event_log::head(&mut tx).await?;
+        if position > head {
+            return Err(ProjectionError::AheadOfLog { checkpoint: position, head });
+        }
+        gauge!("almanac_projection_lag_events").set(0.0);
+        return Ok(0);
+    };
+    fold(&mut tx, &events).await?;
+    sqlx::query("update checkpoint set position = $1").bind(last).execute(&mut *tx).await?;
+    let head = event_log::head(&mut tx).await?;
+    tx.commit().await?;
+    gauge!("almanac_projection_position_events").set(last as f64);
+    gauge!("almanac_projection_lag_events").set((head - last).max(0) as f64);
+    histogram!("almanac_projection_batch_events").record(events.len() as f64);
+    histogram!("almanac_projection_fold_seconds").record(started.elapsed().as_secs_f64());
+    Ok(events.len())
+}
+
+/// Describes this room's metrics and makes every series exist at zero.
+pub fn register_metrics() {
+    register_gauge("almanac_projection_position_events", "The log position up to which the index is folded", &[]);
+    register_gauge("almanac_projection_lag_events", "Events in the log that the index does not show yet", &[]);
+    register_histogram("almanac_projection_batch_events", "Events folded in one transaction", &[]);
+    register_histogram("almanac_projection_fold_seconds", "Duration of one transaction", &[]);
+}

@@ -1,0 +1,177 @@
+//! A dump, opened.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::frames::FramesReader;
+use super::mcap_read::McapReader;
+use super::{DumpFormat, DumpOpenError, DumpProblem};
+use crate::event::{Delivery, Environment, Upstream, UpstreamKind};
+
+/// One recorded frame.
+#[derive(Clone, Debug)]
+pub struct DumpFrame {
+    /// Through which upstream it came, as recorded; for a plain dump, the dump itself under its file's stem.
+    pub upstream: Arc<Upstream>,
+    /// When it was seen, if the format records that.
+    pub seen_at: Option<DateTime<Utc>>,
+    /// The frame, exactly as received.
+    pub frame: Bytes,
+}
+
+impl DumpFrame {
+    /// As a delivery that is not live. `now` stands in where the dump does not say when the frame was seen.
+    pub fn into_delivery(self, now: DateTime<Utc>) -> Delivery {
+        Delivery { upstream: self.upstream, seen_at: self.seen_at.unwrap_or(now), live: false, frame: self.frame }
+    }
+}
+
+/// What a dump says of itself.
+#[derive(Clone, Debug)]
+pub struct DumpInfo {
+    /// Its format.
+    pub format: DumpFormat,
+    /// Its file's stem; `stdin` for standard input.
+    pub name: String,
+    /// The environment it was recorded in.
+    pub environment: Option<Environment>,
+    /// The program that wrote it.
+    pub tool: Option<String>,
+    /// When recording began.
+    pub created_at: Option<DateTime<Utc>>,
+    /// The upstreams known so far. More may appear while reading.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The file's length in bytes; unknown for standard input.
+    pub byte_length: Option<u64>,
+}
+
+/// Reads a dump from front to back: an iterator of frames and problems. It blocks; keep it off async threads.
+pub struct DumpReader {
+    info: DumpInfo,
+    stem: Arc<Upstream>,
+    bytes_read: Arc<AtomicU64>,
+    inner: Inner,
+    ended: bool,
+}
+
+enum Inner {
+    Frames(FramesReader),
+    Mcap(McapReader),
+}
+
+impl DumpReader {
+    /// Opens a dump; `-` is standard input. Its first bytes and its name tell the format.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, DumpOpenError> {
+        let path = path.as_ref();
+        let refuse = |why: String| DumpOpenError { path: path.to_owned(), why };
+        if path == Path::new("-") {
+            return Self::from_reader(Box::new(std::io::stdin()), path, None).map_err(refuse);
+        }
+        let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+        let meta = file.metadata().map_err(|error| refuse(error.to_string()))?;
+        if meta.is_dir() {
+            return Err(refuse("it is a directory; name the dumps in it".to_owned()));
+        }
+        // A named pipe has no length.
+        let byte_length = meta.is_file().then_some(meta.len());
+        Self::from_reader(Box::new(file), path, byte_length).map_err(refuse)
+    }
+
+    fn from_reader(input: Box<dyn Read + Send>, path: &Path, byte_length: Option<u64>) -> Result<Self, String> {
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let mut input = BufReader::with_capacity(256 * 1024, Counted { input, bytes_read: bytes_read.clone() });
+        let mut head = Vec::new();
+        (&mut input).take(8).read_to_end(&mut head).map_err(|error| error.to_string())?;
+        let format = DumpFormat::detect(&head, path)?;
+        let name = stem(path);
+        let stem = Arc::new(Upstream { kind: UpstreamKind::Dump, name: name.as_str().into() });
+        let mut info = DumpInfo {
+            format,
+            name,
+            environment: None,
+            tool: None,
+            created_at: None,
+            upstreams: Vec::new(),
+            byte_length,
+        };
+        let input = Cursor::new(head).chain(input);
+        let inner = match format {
+            DumpFormat::Mcap => {
+                let mut mcap = McapReader::new(Box::new(input), stem.clone());
+                mcap.look_ahead(&mut info);
+                Inner::Mcap(mcap)
+            }
+            DumpFormat::Frames => Inner::Frames(FramesReader::new(Box::new(input))),
+            DumpFormat::FramesZst => {
+                let decoder = zstd::Decoder::with_buffer(BufReader::new(input)).map_err(|error| error.to_string())?;
+                Inner::Frames(FramesReader::new(Box::new(decoder)))
+            }
+        };
+        if matches!(inner, Inner::Frames(_)) {
+            info.upstreams.push(stem.clone());
+        }
+        Ok(DumpReader { info, stem, bytes_read, inner, ended: false })
+    }
+
+    /// What the dump says of itself.
+    pub fn info(&self) -> &DumpInfo {
+        &self.info
+    }
+
+    /// Bytes of the file read so far: with [`DumpInfo::byte_length`], how far a replay is.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+}
+
+impl Iterator for DumpReader {
+    type Item = Result<DumpFrame, DumpProblem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let item = match &mut self.inner {
+            Inner::Mcap(mcap) => mcap.next(&mut self.info),
+            Inner::Frames(frames) => frames
+                .next()
+                .map(|frame| frame.map(|frame| DumpFrame { upstream: self.stem.clone(), seen_at: None, frame })),
+        };
+        self.ended = match &item {
+            None => true,
+            Some(Ok(_)) => false,
+            Some(Err(problem)) => problem.is_end(),
+        };
+        item
+    }
+}
+
+/// The name without folders and known endings.
+fn stem(path: &Path) -> String {
+    if path == Path::new("-") {
+        return "stdin".to_owned();
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "dump".to_owned());
+    let plain = name.strip_suffix(".zst").unwrap_or(&name);
+    let plain = plain.strip_suffix(".frames").or_else(|| plain.strip_suffix(".mcap")).unwrap_or(plain);
+    if plain.is_empty() { name } else { plain.to_owned() }
+}
+
+struct Counted<R> {
+    input: R,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}

@@ -1,0 +1,15 @@
+//! Ways to obtain a [`Delivery`](crate::event::Delivery): a relay's or PDS's websocket, a recorded dump.
+//!
+//! In: sockets and files. Out: raw frames with where and when they were seen, through a queue that is bounded in
+//! frames and bytes, so that back-pressure reaches the socket; and dumps, written and read.
+//! Always true: a frame leaves here exactly as it came, in the order it came, and memory stays bounded whatever a host
+//! or a file does. A host that fails is tried again for ever; a damaged dump is read as far as it can be.
+//! Never: looks into a frame. Which cursor to resume at is the caller's word.
+
+pub mod dump;
+mod metric;
+mod queue;
+pub mod relay;
+
+pub use metric::describe_metrics;
+pub use queue::{DeliveryReceiver, DeliverySender, QueueClosed, QueueDepth, QueueLimits, delivery_queue};

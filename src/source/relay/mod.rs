@@ -1,0 +1,215 @@
+//! A subscription to one host's firehose over a websocket.
+//!
+//! In: an address, and where to resume, asked anew at each connection. Out: one [`Delivery`] per binary message, in
+//! order, through a bounded queue.
+//! Always true: the connection is tried again until somebody says stop; while the queue is full the socket is not read,
+//! and that silence of ours is never taken for the host's; a host that is idle but answers pings is kept.
+//! Never: parses a frame, or decides from its content.
+
+mod backoff;
+mod dial;
+mod failure;
+mod options;
+mod status;
+mod url;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use self::backoff::Backoff;
+use self::dial::{Socket, dial};
+pub use self::failure::DisconnectReason;
+use self::failure::Failure;
+pub use self::options::{ExtraCa, ExtraCaError, RelayOptions};
+pub use self::status::{Oversized, SubscriptionSnapshot, SubscriptionState, SubscriptionStatus};
+pub use self::url::{RelayUrl, RelayUrlError};
+use super::metric::RelayMetrics;
+use super::queue::DeliverySender;
+use crate::event::{Delivery, Seq, Upstream};
+
+/// What to subscribe to.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The name that deliveries carry.
+    pub upstream: Arc<Upstream>,
+    /// Where it is.
+    pub url: RelayUrl,
+    /// How patient to be.
+    pub options: RelayOptions,
+}
+
+/// How long the farewell to a host may take.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Runs a subscription until `stop` becomes true (or its sender is gone), `status.stop_for_good` is called, or the
+/// receiver of `out` is gone. `status` says which.
+///
+/// `resume` is asked at each connection for the cursor: the number of the last frame that need not come again, or
+/// `None` for the live edge.
+pub async fn run(
+    sub: Subscription,
+    resume: impl Fn() -> Option<Seq> + Send,
+    out: DeliverySender,
+    status: Arc<SubscriptionStatus>,
+    stop: watch::Receiver<bool>,
+) {
+    let Subscription { upstream, url, options } = sub;
+    let metrics = RelayMetrics::new(&upstream);
+    let tls = match options::tls_config(&options) {
+        Ok(tls) => tls,
+        Err(error) => return status.stop_for_good(format!("no TLS can be set up: {error}")),
+    };
+    let stopped = stopped(stop, status.ended());
+    tokio::pin!(stopped);
+    let mut line = Line { upstream, options: &options, out, status: &status, metrics: &metrics };
+    let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+    // Whether the next connection takes larger messages than usual.
+    let mut wide = false;
+    loop {
+        status.set_state(SubscriptionState::Connecting);
+        let cursor = resume();
+        let message_bytes_max = if wide { options.message_bytes_max_retry } else { options.message_bytes_max };
+        let dialled = tokio::select! {
+            biased;
+            () = &mut stopped => return finish(&status),
+            dialled = dial(&url, cursor, &options, tls.clone(), message_bytes_max) => dialled,
+        };
+        let failure = match dialled {
+            Ok(socket) => {
+                let connected_at = Instant::now();
+                status.connected();
+                metrics.connects.increment(1);
+                tracing::info!(upstream = %line.upstream.name, cursor, "connected to {url}");
+                let end = line.pump(socket, stopped.as_mut()).await;
+                if connected_at.elapsed() >= options.stable_after {
+                    backoff.reset();
+                }
+                match end {
+                    End::Stopped => {
+                        metrics.disconnected(DisconnectReason::Stopped);
+                        return finish(&status);
+                    }
+                    End::Lost(failure) => failure,
+                }
+            }
+            Err(failure) => failure,
+        };
+        metrics.disconnected(failure.reason);
+        status.failed(&failure.message);
+        wide = failure.oversized.is_some();
+        if let Some(bytes) = failure.oversized {
+            status.oversized(cursor, bytes);
+        }
+        let pause = backoff.next(failure.retry_after);
+        let until = Utc::now() + pause;
+        status.set_state(SubscriptionState::Backoff { until, attempts: backoff.attempts() });
+        tracing::warn!(
+            upstream = %line.upstream.name, reason = failure.reason.as_str(), attempts = backoff.attempts(),
+            pause_ms = pause.as_millis() as u64, "no connection to {url}: {}", failure.message,
+        );
+        tokio::select! {
+            biased;
+            () = &mut stopped => return finish(&status),
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// Keeps the reason of `stop_for_good` when there is one.
+fn finish(status: &SubscriptionStatus) {
+    status.set_state(SubscriptionState::Stopped { reason: "told to stop".to_owned() });
+}
+
+/// Completes when either word to end was given. Somebody who dropped the switch can no longer say stop, which is
+/// taken as having said it.
+async fn stopped(mut stop: watch::Receiver<bool>, mut ended: watch::Receiver<bool>) {
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        _ = ended.wait_for(|ended| *ended) => {}
+    }
+}
+
+/// How a connection ended.
+enum End {
+    Stopped,
+    Lost(Failure),
+}
+
+/// What stays the same from one connection to the next.
+struct Line<'a> {
+    upstream: Arc<Upstream>,
+    options: &'a RelayOptions,
+    out: DeliverySender,
+    status: &'a SubscriptionStatus,
+    metrics: &'a RelayMetrics,
+}
+
+impl Line<'_> {
+    /// Carries messages from one connection to the queue until it ends.
+    async fn pump(&mut self, mut socket: Socket, mut stopped: Pin<&mut impl Future<Output = ()>>) -> End {
+        let options = self.options;
+        let tick = options.ping_interval.min(options.dead_after).max(Duration::from_millis(1));
+        let mut ticks = interval_at(Instant::now() + tick, tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard_at = Instant::now();
+        loop {
+            // In this order: what has arrived is read before silence is judged.
+            let message = tokio::select! {
+                biased;
+                () = stopped.as_mut() => {
+                    let _ = timeout(FAREWELL, socket.close(None)).await;
+                    return End::Stopped;
+                }
+                message = socket.next() => message,
+                _ = ticks.tick() => {
+                    let silent = heard_at.elapsed();
+                    if silent >= options.dead_after {
+                        let message = format!("silent for {:.0?}, pings unanswered", silent);
+                        return End::Lost(Failure::new(DisconnectReason::Dead, message));
+                    }
+                    match timeout(options.dead_after, socket.send(Message::Ping(Default::default()))).await {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(error)) => return End::Lost(Failure::websocket(error)),
+                        Err(_) => return End::Lost(Failure::new(DisconnectReason::Dead, "takes no pings any more")),
+                    }
+                }
+            };
+            match message {
+                Some(Ok(Message::Binary(frame))) => {
+                    let seen_at = Utc::now();
+                    let bytes = frame.len();
+                    let delivery = Delivery { upstream: self.upstream.clone(), seen_at, live: true, frame };
+                    tokio::select! {
+                        biased;
+                        sent = self.out.send(delivery) => if sent.is_err() {
+                            self.status.stop_for_good("nobody takes deliveries any more");
+                            return End::Stopped;
+                        },
+                        () = stopped.as_mut() => return End::Stopped,
+                    }
+                    self.status.frame(bytes, seen_at);
+                    self.metrics.frames.increment(1);
+                    self.metrics.bytes.increment(bytes as u64);
+                }
+                Some(Ok(Message::Text(_))) => {
+                    self.status.ignored();
+                    self.metrics.ignored.increment(1);
+                }
+                Some(Ok(Message::Close(frame))) => return End::Lost(Failure::closed(frame)),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Err(error)) => return End::Lost(Failure::websocket(error)),
+                None => return End::Lost(Failure::closed(None)),
+            }
+            // After the wait for room, not before: what the host said meanwhile is still unread.
+            heard_at = Instant::now();
+        }
+    }
+}
