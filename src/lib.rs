@@ -7,6 +7,8 @@
 //! ```
 #![deny(missing_docs)]
 
+#[cfg(feature = "runtime")]
+pub mod api;
 pub mod calendar;
 #[cfg(feature = "runtime")]
 pub mod db;
@@ -17,6 +19,8 @@ pub mod event_log;
 pub mod filter;
 #[cfg(feature = "runtime")]
 pub mod ingest;
+#[cfg(feature = "runtime")]
+pub mod projection;
 #[cfg(feature = "runtime")]
 pub mod source;
 #[cfg(feature = "runtime")]

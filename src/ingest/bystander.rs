@@ -9,9 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool, Row};
 
-use crate::event::{
-    AccountStatus, Body, Did, Environment, Event, Handle, Observed, Origin, Upstream, UpstreamKind,
-};
+use crate::event::{AccountStatus, Body, Did, Environment, Event, Handle, Observed, Origin, Upstream, UpstreamKind};
 
 /// How long a word waits for its account to come into scope. Longer than any host's window for resuming.
 const KEEP: TimeDelta = TimeDelta::days(7);

@@ -41,7 +41,8 @@ pub(super) async fn fold(connection: &mut PgConnection, events: &[Logged]) -> Re
         })
         .map(|(did, _)| *did)
         .collect();
-    let mut touched = write::remove_all_of(connection, &whole.iter().map(|did| did.as_str()).collect::<Vec<_>>()).await?;
+    let mut touched =
+        write::remove_all_of(connection, &whole.iter().map(|did| did.as_str()).collect::<Vec<_>>()).await?;
     for did in whole {
         let account = &state.accounts[did];
         if !account.hidden() {

@@ -55,10 +55,7 @@ pub(super) async fn words_of(
     })
 }
 
-async fn accounts(
-    connection: &mut PgConnection,
-    dids: &[&str],
-) -> Result<HashMap<Did, AccountState>, sqlx::Error> {
+async fn accounts(connection: &mut PgConnection, dids: &[&str]) -> Result<HashMap<Did, AccountState>, sqlx::Error> {
     let rows = sqlx::query("select * from accounts where did = any($1)").bind(dids).fetch_all(connection).await?;
     rows.iter().map(account).collect()
 }

@@ -88,7 +88,9 @@ impl Projector {
     async fn catch_up(&self, slot: &mut Option<PgConnection>) -> Result<(), ProjectionError> {
         let connection = match slot {
             Some(connection) => connection,
-            None => slot.insert(self.db.connect().await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))?),
+            None => {
+                slot.insert(self.db.connect().await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))?)
+            }
         };
         while step(connection, "calendar").await? > 0 {}
         Ok(())

@@ -10,8 +10,7 @@ use crate::event::Position;
 use crate::event_log;
 
 /// The tables, in no particular order.
-const TABLES: [&str; 7] =
-    ["checkpoint", "words", "accounts", "events", "event_locations", "rsvps", "rsvp_counts"];
+const TABLES: [&str; 7] = ["checkpoint", "words", "accounts", "events", "event_locations", "rsvps", "rsvp_counts"];
 
 /// What a rebuild did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +38,8 @@ pub async fn rebuild(
             break;
         }
         events += folded as u64;
-        let position = sqlx::query_scalar("select position from calendar_next.checkpoint").fetch_one(&mut *connection).await?;
+        let position =
+            sqlx::query_scalar("select position from calendar_next.checkpoint").fetch_one(&mut *connection).await?;
         progress(position, event_log::head(connection).await?);
     }
     sqlx::query("analyze calendar_next.events, calendar_next.rsvps, calendar_next.words, calendar_next.rsvp_counts")
@@ -96,10 +96,12 @@ async fn exchange(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("alter schema calendar rename to calendar_old").execute(&mut *connection).await?;
     sqlx::query("alter schema calendar_next rename to calendar").execute(&mut *connection).await?;
     // Without `cascade`: a view of somebody's that hangs on the old tables must not vanish in silence.
-    sqlx::query("drop table calendar_old.checkpoint, calendar_old.words, calendar_old.accounts, calendar_old.events,
-             calendar_old.event_locations, calendar_old.rsvps, calendar_old.rsvp_counts")
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "drop table calendar_old.checkpoint, calendar_old.words, calendar_old.accounts, calendar_old.events,
+             calendar_old.event_locations, calendar_old.rsvps, calendar_old.rsvp_counts",
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query("drop schema calendar_old").execute(connection).await?;
     Ok(())
 }
