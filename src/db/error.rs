@@ -1,6 +1,6 @@
 //! What can go wrong between Almanac and its database, told so that the reader knows what to do.
 
-use super::embedded::EmbeddedError;
+use super::{embedded::EmbeddedError, install::InstallError};
 
 /// Why a database could not be opened or migrated. Messages name the fix and hold no password.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,9 @@ pub enum DbError {
     /// The private server.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
+    /// The installation of a private server.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// A statement or a migration failed.
     #[error("the database failed: {0}")]
     Sql(#[from] sqlx::Error),

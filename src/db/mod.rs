@@ -11,7 +11,11 @@ pub mod install;
 mod migrations;
 mod url;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool,
@@ -69,11 +73,21 @@ struct Inner {
 pub async fn open(target: &Target, max_connections: u32) -> Result<Db, DbError> {
     match target {
         Target::Url(url) => open_url(url, max_connections).await,
-        Target::Embedded { data_dir } => {
-            let server = Server::start(data_dir, ServerOptions::default()).await?;
-            open_server(server, max_connections).await
-        }
+        Target::Embedded { data_dir } => open_embedded(data_dir, ServerOptions::default(), max_connections).await,
     }
+}
+
+/// Opens the private server of a data directory with other options than [`open`] takes: for tests and benchmarks.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_embedded(data_dir: &Path, options: ServerOptions, max_connections: u32) -> Result<Db, DbError> {
+    let server = Server::start(data_dir, options).await?;
+    let options = session(server.connect_options(EMBEDDED_DATABASE));
+    let mut connection = server.connect_or_create(EMBEDDED_DATABASE).await?;
+    let version = server_version(&mut connection).await?;
+    connection.close().await?;
+    Ok(Db::new(options, Some(server), version, max_connections))
 }
 
 /// Like [`open`], but when a private server is wanted and this machine has no Postgres, installs it into the data
@@ -108,14 +122,6 @@ async fn open_url(url: &DatabaseUrl, max_connections: u32) -> Result<Db, DbError
     let version = server_version(&mut connection).await?;
     connection.close().await?;
     Ok(Db::new(options, None, version, max_connections))
-}
-
-async fn open_server(server: Server, max_connections: u32) -> Result<Db, DbError> {
-    let options = session(server.connect_options(EMBEDDED_DATABASE));
-    let mut connection = server.connect_or_create(EMBEDDED_DATABASE).await?;
-    let version = server_version(&mut connection).await?;
-    connection.close().await?;
-    Ok(Db::new(options, Some(server), version, max_connections))
 }
 
 async fn server_version(connection: &mut PgConnection) -> Result<String, DbError> {

@@ -17,5 +17,5 @@ mod tally;
 pub use batch::Batch;
 pub use judge::{HostWord, Judge, SeqRange};
 pub use pipeline::{Ingest, IngestError, Report, Sink};
-pub use scope::{Cursors, load_cursors, load_scope};
+pub use scope::{Cursor, Cursors, load_cursors, load_scope};
 pub use tally::{Tally, register_metrics};

@@ -1,8 +1,9 @@
 //! What ingest remembers between runs: accounts in scope with their repository's state, and cursors.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::batch::Batch;
@@ -15,32 +16,73 @@ pub async fn load_scope(pool: &PgPool) -> Result<HashSet<Did>, sqlx::Error> {
 }
 
 /// Up to which frame each upstream is handled, by its name.
-pub async fn load_cursors(pool: &PgPool) -> Result<Cursors, sqlx::Error> {
-    let rows: Vec<(String, Seq)> = sqlx::query_as("select upstream, seq from log.cursor").fetch_all(pool).await?;
-    Ok(Cursors(Mutex::new(rows.into_iter().map(|(name, seq)| (name.into(), seq)).collect())))
+pub async fn load_cursors(pool: &PgPool) -> Result<HashMap<Box<str>, Cursor>, sqlx::Error> {
+    let rows: Vec<(String, Seq, Option<DateTime<Utc>>, DateTime<Utc>)> =
+        sqlx::query_as("select upstream, seq, event_time, updated_at from log.cursor").fetch_all(pool).await?;
+    let cursor =
+        |(name, seq, event_time, judged_at): (String, _, _, _)| (name.into(), Cursor { seq, event_time, judged_at });
+    Ok(rows.into_iter().map(cursor).collect())
+}
+
+/// How far one upstream is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The last frame.
+    pub seq: Seq,
+    /// The time that it carries.
+    pub event_time: Option<DateTime<Utc>>,
+    /// When it was judged.
+    pub judged_at: DateTime<Utc>,
+}
+
+impl Cursor {
+    /// How old the last frame was when it was judged, in seconds: how far behind its host this process is. An idle host
+    /// does not make it grow.
+    pub fn lag_seconds(&self) -> Option<f64> {
+        self.event_time.map(|time| (self.judged_at - time).as_seconds_f64().max(0.0))
+    }
 }
 
 /// Where to resume each upstream after its connection broke: the last frame judged. Ahead of the cursors in the database
 /// by what is still on its way there, which only this process's end could lose, and then those count.
 #[derive(Debug, Default)]
-pub struct Cursors(Mutex<HashMap<Box<str>, Seq>>);
+pub struct Cursors(Mutex<HashMap<Box<str>, Cursor>>);
 
 impl Cursors {
+    /// Takes what the database says.
+    pub fn reset(&self, cursors: HashMap<Box<str>, Cursor>) {
+        *self.lock() = cursors;
+    }
+
     /// Up to which frame this upstream is judged.
-    pub fn get(&self, upstream: &str) -> Option<Seq> {
+    pub fn get(&self, upstream: &str) -> Option<Cursor> {
         self.lock().get(upstream).copied()
+    }
+
+    /// Steps over a frame that cannot be received, if the upstream is still there.
+    pub fn step_over(&self, upstream: &str, seq: Seq) {
+        if let Some(cursor) = self.lock().get_mut(upstream)
+            && cursor.seq == seq
+        {
+            cursor.seq += 1;
+        }
     }
 
     pub(super) fn advance(&self, batch: &Batch) {
         let marks = batch.cursor_marks();
+        if marks.is_empty() {
+            return;
+        }
+        let judged_at = Utc::now();
         let mut cursors = self.lock();
         for mark in marks {
-            cursors.insert(mark.upstream.name.clone(), mark.seq);
+            let cursor = Cursor { seq: mark.seq, event_time: mark.event_time, judged_at };
+            cursors.insert(mark.upstream.name.clone(), cursor);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<str>, Seq>> {
-        self.0.lock().expect("nothing panics while it holds this lock")
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Cursor>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

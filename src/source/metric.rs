@@ -1,9 +1,10 @@
 //! The metrics of this room: names, descriptions, and handles that the hot path keeps.
 
-use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 
 use super::relay::DisconnectReason;
 use crate::event::Upstream;
+use crate::telemetry::{register_counter, register_gauge};
 
 const FRAMES: &str = "almanac_source_frames_total";
 const BYTES: &str = "almanac_source_bytes_total";
@@ -17,19 +18,15 @@ const QUEUE_BYTES: &str = "almanac_source_queue_bytes";
 /// recorder is installed and before the first queue or subscription is made: handles bind to the recorder then.
 /// The series of an upstream appear at zero when its subscription starts.
 pub fn describe_metrics() {
-    describe_counter!(FRAMES, Unit::Count, "Frames received and handed on, by upstream.");
-    describe_counter!(BYTES, Unit::Bytes, "Bytes of frames received and handed on, by upstream.");
-    describe_counter!(IGNORED, Unit::Count, "Text messages received and ignored, by upstream.");
-    describe_counter!(CONNECTS, Unit::Count, "Websocket connections established.");
-    describe_counter!(DISCONNECTS, Unit::Count, "Connections lost and attempts failed, by reason.");
-    describe_gauge!(QUEUE_FRAMES, Unit::Count, "Frames handed on by sources and not yet finished by ingest.");
-    describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes of frames handed on by sources and not yet finished by ingest.");
-    counter!(CONNECTS).absolute(0);
-    for reason in DisconnectReason::ALL {
-        counter!(DISCONNECTS, "reason" => reason.as_str()).absolute(0);
-    }
-    gauge!(QUEUE_FRAMES).set(0.0);
-    gauge!(QUEUE_BYTES).set(0.0);
+    let reasons: Vec<_> = DisconnectReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    let upstreams: (&str, &[&str]) = ("upstream", &[]);
+    register_counter(FRAMES, "Frames received and handed on, by upstream.", &[upstreams]);
+    register_counter(BYTES, "Bytes of frames received and handed on, by upstream.", &[upstreams]);
+    register_counter(IGNORED, "Text messages received and ignored, by upstream.", &[upstreams]);
+    register_counter(CONNECTS, "Websocket connections established.", &[]);
+    register_counter(DISCONNECTS, "Connections lost and attempts failed, by reason.", &[("reason", &reasons)]);
+    register_gauge(QUEUE_FRAMES, "Frames handed on by sources and not yet finished by ingest.", &[]);
+    register_gauge(QUEUE_BYTES, "Bytes of frames handed on by sources and not yet finished by ingest.", &[]);
 }
 
 /// The handles of one subscription.
@@ -42,11 +39,15 @@ pub(super) struct RelayMetrics {
 
 impl RelayMetrics {
     pub fn new(upstream: &Upstream) -> Self {
-        let name = || upstream.name.to_string();
+        let at_zero = |name| {
+            let counter = counter!(name, "upstream" => upstream.name.to_string());
+            counter.increment(0);
+            counter
+        };
         RelayMetrics {
-            frames: counter!(FRAMES, "upstream" => name()),
-            bytes: counter!(BYTES, "upstream" => name()),
-            ignored: counter!(IGNORED, "upstream" => name()),
+            frames: at_zero(FRAMES),
+            bytes: at_zero(BYTES),
+            ignored: at_zero(IGNORED),
             connects: counter!(CONNECTS),
         }
     }
@@ -58,8 +59,8 @@ impl RelayMetrics {
 
 /// The gauges of one queue. Several queues add up.
 pub(super) struct QueueGauges {
-    pub frames: metrics::Gauge,
-    pub bytes: metrics::Gauge,
+    pub frames: Gauge,
+    pub bytes: Gauge,
 }
 
 impl QueueGauges {

@@ -17,7 +17,7 @@ use std::{
 
 use almanac::db::{
     self, DatabaseUrl, Db, EmbeddedError, Target,
-    embedded::{Server, ServerOptions, installed_dir},
+    embedded::{Server, ServerOptions},
 };
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool};
@@ -133,8 +133,7 @@ pub async fn installed_binaries() -> PathBuf {
     static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
     let install = async || {
         let cache = cache_dir();
-        db::install::install(&cache, &mut |sentence: &str| eprintln!("{sentence}")).await.unwrap();
-        installed_dir(&cache)
+        db::install::install(&cache, &mut |sentence: &str| eprintln!("{sentence}")).await.unwrap()
     };
     INSTALLED.get_or_init(install).await.clone()
 }
@@ -214,4 +213,12 @@ pub fn cache_dir() -> PathBuf {
         };
         cache.join("almanac-tests")
     })
+}
+
+/// An empty data directory that the server's user can reach, wherever the tests run and whoever runs them.
+pub fn data_dir() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = cache_dir().join("data");
+    fs::create_dir_all(&parent).unwrap();
+    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o711)).tempdir_in(parent).unwrap()
 }

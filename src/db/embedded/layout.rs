@@ -85,7 +85,12 @@ impl Layout {
 fn make_dir_all(dir: &Path) -> Result<(), EmbeddedError> {
     use std::os::unix::fs::DirBuilderExt;
     let mode = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
-    fs::DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(EmbeddedError::io("create directory", dir))
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(EmbeddedError::io("create directory", dir))?;
+    // The umask may have taken away what the server's user needs.
+    set_mode(dir, mode)
 }
 
 pub(super) fn make_private_dir(dir: &Path) -> io::Result<()> {
@@ -93,7 +98,7 @@ pub(super) fn make_private_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(dir)
 }
 
-pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), EmbeddedError> {
+pub(in crate::db) fn set_mode(path: &Path, mode: u32) -> Result<(), EmbeddedError> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(EmbeddedError::io("set permissions of", path))
 }

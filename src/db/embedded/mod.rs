@@ -11,17 +11,18 @@ mod supervisor;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        mpsc::{self, Sender},
-    },
+    sync::mpsc::{self, Sender},
     thread,
     time::{Duration, Instant},
 };
 
-use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 use tokio::sync::watch;
 
+pub(super) use self::layout::set_mode;
 pub use self::{
     binaries::{Binaries, Search, installed_dir},
     error::EmbeddedError,
@@ -39,7 +40,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How a private server is run. Only the process that starts it decides.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// What was committed survives a power cut. Without it only tests are well served.
+    /// What was committed survives a power cut. Without it, it survives `kill -9` of any process and nothing more, which
+    /// is enough for tests.
     pub durable: bool,
     /// Postgres' own cache.
     pub shared_buffers_mib: u32,
@@ -74,15 +76,18 @@ impl Server {
         let (stop, told) = mpsc::channel();
         let (sender, mut status) = watch::channel(Status::Starting);
         let supervisor = Supervisor::new(layout.clone(), options, told, sender);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("almanac-postgres".to_owned())
             .spawn(move || supervisor.run())
             .map_err(EmbeddedError::io("start a thread for", &layout.root))?;
-        let reached = status.wait_for(|status| !matches!(status, Status::Starting)).await.map(|status| status.clone());
-        match reached {
-            Ok(Status::Ready { .. }) => Ok(Self { layout, stop, status }),
-            Ok(Status::Failed(error)) => Err(Arc::into_inner(error).unwrap_or(EmbeddedError::Stopped)),
-            Ok(Status::Starting | Status::Stopped) | Err(_) => Err(EmbeddedError::Stopped),
+        let ready = status.wait_for(|status| *status != Status::Starting).await;
+        if ready.is_ok_and(|status| matches!(*status, Status::Ready { .. })) {
+            return Ok(Self { layout, stop, status });
+        }
+        match thread.join() {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) => Err(EmbeddedError::Stopped),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     }
 
@@ -91,7 +96,7 @@ impl Server {
         // An error means that the thread has ended already.
         let _ = self.stop.send(());
         let mut status = self.status.clone();
-        let ended = status.wait_for(|status| matches!(status, Status::Stopped | Status::Failed(_))).await;
+        let ended = status.wait_for(|status| *status == Status::Ended).await;
         drop(ended);
     }
 
@@ -127,6 +132,8 @@ impl Server {
             .port(5432)
             .username(cluster::ROLE)
             .database(database)
+            // Asking for encryption costs a round trip, and a socket has none.
+            .ssl_mode(PgSslMode::Disable)
     }
 
     /// Connects to a database, which is created when it does not exist.
@@ -178,7 +185,13 @@ fn socket_url(socket_dir: &Path, database: &str) -> DatabaseUrl {
     }
     url.push('/');
     url.push_str(database);
+    url.push_str("?sslmode=disable");
     url.parse().expect("an address built from encoded parts is well formed")
+}
+
+/// Makes the data directory when it does not exist, so that the server's user can pass. Returns it absolute.
+pub(super) fn prepare_data_dir(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
+    Ok(Layout::prepare(data_dir)?.data_dir)
 }
 
 /// Where the binaries of the private server are, if there are any that suit this data directory.

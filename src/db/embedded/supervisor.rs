@@ -10,10 +10,7 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     process::{Child, ExitStatus},
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -49,7 +46,7 @@ const REMAINS_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the server stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     /// On the way, for the first time or again.
     Starting,
@@ -58,10 +55,8 @@ pub(super) enum Status {
         /// This process owns it.
         owner: bool,
     },
-    /// Could not be had. The thread has ended.
-    Failed(Arc<EmbeddedError>),
-    /// Told to stop, and did. The thread has ended.
-    Stopped,
+    /// Stopped, or could not be had. The thread has ended, or is about to.
+    Ended,
 }
 
 pub(super) struct Supervisor {
@@ -85,13 +80,11 @@ impl Supervisor {
         Self { layout, options, stop, status, was_ready: Cell::new(false) }
     }
 
-    /// The thread's whole life.
-    pub fn run(self) {
-        let last = match self.supervise() {
-            Ok(()) => Status::Stopped,
-            Err(error) => Status::Failed(Arc::new(error)),
-        };
-        self.status.send_replace(last);
+    /// The thread's whole life. An error comes before it was ever ready.
+    pub fn run(self) -> Result<(), EmbeddedError> {
+        let result = self.supervise();
+        self.status.send_replace(Status::Ended);
+        result
     }
 
     fn supervise(&self) -> Result<(), EmbeddedError> {
@@ -225,13 +218,7 @@ impl Supervisor {
 
     fn set(&self, status: Status) {
         self.was_ready.set(self.was_ready.get() || matches!(status, Status::Ready { .. }));
-        self.status.send_if_modified(|old| match (&*old, &status) {
-            (Status::Ready { owner: was }, Status::Ready { owner: is }) if was == is => false,
-            _ => {
-                *old = status;
-                true
-            }
-        });
+        self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
     }
 
     fn told_to_stop(&self, wait: Duration) -> bool {

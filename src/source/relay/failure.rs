@@ -99,6 +99,9 @@ impl Failure {
         match error {
             Error::Http(response) => Failure::http(&response),
             Error::ConnectionClosed | Error::AlreadyClosed => Failure::closed(None),
+            Error::Protocol(ProtocolError::HttparseError(error)) => {
+                Failure::new(DisconnectReason::Protocol, format!("the answer is no HTTP: {error}"))
+            }
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 Failure::new(DisconnectReason::Broken, "the connection broke without a closing handshake")
             }

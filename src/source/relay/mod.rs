@@ -69,7 +69,7 @@ pub async fn run(
     };
     let stopped = stopped(stop, status.ended());
     tokio::pin!(stopped);
-    let mut line = Line { upstream, options: &options, out, status: &status, metrics: &metrics };
+    let mut line = Line { upstream, options: &options, out, status: &status, metrics: &metrics, frames: 0 };
     let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
     // Whether the next connection takes larger messages than usual.
     let mut wide = false;
@@ -106,7 +106,7 @@ pub async fn run(
         status.failed(&failure.message);
         wide = failure.oversized.is_some();
         if let Some(bytes) = failure.oversized {
-            status.oversized(cursor, bytes);
+            status.oversized(cursor, bytes, line.frames == 0);
         }
         let pause = backoff.next(failure.retry_after);
         let until = Utc::now() + pause;
@@ -150,12 +150,15 @@ struct Line<'a> {
     out: DeliverySender,
     status: &'a SubscriptionStatus,
     metrics: &'a RelayMetrics,
+    /// Handed on from the connection in work.
+    frames: u64,
 }
 
 impl Line<'_> {
     /// Carries messages from one connection to the queue until it ends.
     async fn pump(&mut self, mut socket: Socket, mut stopped: Pin<&mut impl Future<Output = ()>>) -> End {
         let options = self.options;
+        self.frames = 0;
         let tick = options.ping_interval.min(options.dead_after).max(Duration::from_millis(1));
         let mut ticks = interval_at(Instant::now() + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -195,6 +198,7 @@ impl Line<'_> {
                         },
                         () = stopped.as_mut() => return End::Stopped,
                     }
+                    self.frames += 1;
                     self.status.frame(bytes, seen_at);
                     self.metrics.frames.increment(1);
                     self.metrics.bytes.increment(bytes as u64);

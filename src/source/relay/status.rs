@@ -1,6 +1,6 @@
 //! What a subscription is doing, for those who watch it, and the word that ends it.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -39,8 +39,8 @@ pub struct Oversized {
     pub cursor: Option<Seq>,
     /// Its length in bytes, as far as the host announced it.
     pub bytes: usize,
-    /// How often in a row a connection with this cursor broke so. After the first time the next connection takes
-    /// larger messages; from 2 on, resuming at this cursor cannot succeed and `resume` must answer a greater one.
+    /// How often in a row a connection with this cursor broke so before any frame came. After the first time the next connection takes
+    /// larger messages; from 2 on, resuming at this cursor cannot succeed: see [`SubscriptionStatus::resume_after`].
     pub times: u32,
 }
 
@@ -80,6 +80,8 @@ pub struct SubscriptionStatus {
     bytes: AtomicU64,
     ignored: AtomicU64,
     last_frame_at_us: AtomicI64,
+    /// Whether the last thing that came was a message too large. A frame after it says that it was got past.
+    blocked: AtomicBool,
 }
 
 impl Default for SubscriptionStatus {
@@ -92,6 +94,7 @@ impl Default for SubscriptionStatus {
             bytes: AtomicU64::new(0),
             ignored: AtomicU64::new(0),
             last_frame_at_us: AtomicI64::new(i64::MIN),
+            blocked: AtomicBool::new(false),
         }
     }
 }
@@ -131,6 +134,26 @@ impl SubscriptionStatus {
         }
     }
 
+    /// The cursor to resume at, for a `resume` that knows the last frame handled: that frame's number, or past it,
+    /// one number at a time, while the frame behind it is too large for any connection. Nothing else is stepped over,
+    /// because the frame that is too large is the first one after the cursor.
+    pub fn resume_after(&self, handled: Option<Seq>) -> Option<Seq> {
+        let handled = handled?;
+        if !self.blocked.load(Ordering::Relaxed) {
+            return Some(handled);
+        }
+        Some(match &self.lock().oversized {
+            Some(Oversized { cursor: Some(cursor), times, .. }) if *cursor >= handled => {
+                if *times >= 2 {
+                    cursor.saturating_add(1)
+                } else {
+                    *cursor
+                }
+            }
+            _ => handled,
+        })
+    }
+
     pub(super) fn ended(&self) -> watch::Receiver<bool> {
         self.ended.subscribe()
     }
@@ -152,6 +175,7 @@ impl SubscriptionStatus {
         self.frames.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.last_frame_at_us.store(seen_at.timestamp_micros(), Ordering::Relaxed);
+        self.blocked.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn ignored(&self) {
@@ -162,13 +186,15 @@ impl SubscriptionStatus {
         self.lock().last_error = Some((Utc::now(), message.to_owned()));
     }
 
-    pub(super) fn oversized(&self, cursor: Option<Seq>, bytes: usize) {
+    /// `first` says that nothing came before it on that connection, so that it is what stands behind the cursor.
+    pub(super) fn oversized(&self, cursor: Option<Seq>, bytes: usize, first: bool) {
         let mut inner = self.lock();
         let times = match &inner.oversized {
-            Some(last) if last.cursor == cursor => last.times.saturating_add(1),
+            Some(last) if first && last.cursor == cursor => last.times.saturating_add(1),
             _ => 1,
         };
         inner.oversized = Some(Oversized { cursor, bytes, times });
+        self.blocked.store(true, Ordering::Relaxed);
     }
 
     /// Every write under the lock is a whole assignment, so a panic elsewhere leaves nothing half done.

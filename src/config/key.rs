@@ -1,0 +1,77 @@
+//! Every setting there is.
+
+/// What a setting holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One text.
+    Text,
+    /// A list of texts; in a variable or flag separated by commas.
+    List,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name in the file, with dots for tables.
+    pub name: &'static str,
+    /// Its environment variable.
+    pub variable: &'static str,
+    /// Its form.
+    pub form: Form,
+    /// What it is when nobody says; commas separate a list. `None`: unset.
+    pub default: Option<&'static str>,
+    /// Whether its value is withheld from people.
+    pub secret: bool,
+    /// One line for people.
+    pub help: &'static str,
+}
+
+const fn text(name: &'static str, variable: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
+    Key { name, variable, form: Form::Text, default, secret: false, help }
+}
+
+const fn list(name: &'static str, variable: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
+    Key { name, variable, form: Form::List, default, secret: false, help }
+}
+
+/// Every setting, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    text("environment", "ALMANAC_ENVIRONMENT", Some("local"), "stamped on the database and on every event"),
+    text("data_dir", "ALMANAC_DATA_DIR", None, "where the private database, dumps and keys live"),
+    Key {
+        secret: true,
+        ..text("database_url", "ALMANAC_DATABASE_URL", None, "postgres://…; without it Almanac runs a private Postgres")
+    },
+    text("log.format", "ALMANAC_LOG_FORMAT", Some("text"), "text or json, on stderr"),
+    text("log.filter", "ALMANAC_LOG", None, "such as almanac=debug,sqlx=warn"),
+    text("listen.public", "ALMANAC_LISTEN", Some("127.0.0.1:8600"), "address of the XRPC queries"),
+    text("listen.admin", "ALMANAC_ADMIN_LISTEN", Some("127.0.0.1:8601"), "address of health and metrics"),
+    list("source.relays", "ALMANAC_RELAYS", None, "relays to follow: host, wss://host or ws://host:port"),
+    list("source.pdses", "ALMANAC_PDSES", None, "PDSes to follow directly, the same way"),
+    text("source.ca_file", "ALMANAC_CA_FILE", None, "PEM file of further certificate authorities to trust"),
+    list(
+        "filter.collections",
+        "ALMANAC_COLLECTIONS",
+        Some("community.lexicon.calendar.event,community.lexicon.calendar.rsvp"),
+        "collections to keep: names, or prefixes such as community.lexicon.calendar.*",
+    ),
+    text("filter.dids", "ALMANAC_DIDS", Some("network"), "network (everybody but the denied) or allowlist"),
+    list("filter.allow", "ALMANAC_ALLOW", None, "allowlist: DIDs"),
+    text(
+        "filter.allow_file",
+        "ALMANAC_ALLOW_FILE",
+        None,
+        "allowlist: file of one DID a line, read again when it changes",
+    ),
+    list("filter.deny", "ALMANAC_DENY", None, "deny list: DIDs"),
+    text(
+        "filter.deny_file",
+        "ALMANAC_DENY_FILE",
+        None,
+        "deny list: file of one DID a line, read again when it changes",
+    ),
+];
+
+/// Variables under our prefix that are read elsewhere: where the Postgres binaries are, and what tests are told.
+pub(super) const OTHER_VARIABLES: &[&str] =
+    &["ALMANAC_CONFIG", "ALMANAC_PG_BIN", "ALMANAC_TEST_CACHE", "ALMANAC_VECTORS", "ALMANAC_REQUIRE_VECTORS"];

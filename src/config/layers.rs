@@ -1,0 +1,214 @@
+//! Putting the four layers on top of each other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::key::{Form, KEYS, Key, OTHER_VARIABLES};
+
+/// Settings that cannot be used: which, and what to write instead.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("settings file {}: {why}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A key or variable that no setting has.
+    #[error("{place}: unknown setting `{name}`{hint}; `almanac config show` lists all settings")]
+    Unknown {
+        /// The file, or the environment.
+        place: String,
+        /// As it was written.
+        name: String,
+        /// What was meant, perhaps.
+        hint: String,
+    },
+    /// A value that does not fit.
+    #[error("setting `{name}` ({place}): {why}")]
+    Value {
+        /// Which.
+        name: &'static str,
+        /// Where it came from.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said.
+    Default,
+    /// The settings file.
+    File(PathBuf),
+    /// A variable.
+    Variable(&'static str),
+    /// The command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::File(path) => write!(f, "{}", path.display()),
+            Source::Variable(name) => write!(f, "${name}"),
+            Source::Flag(name) => write!(f, "--{name}"),
+        }
+    }
+}
+
+/// One effective setting, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// Its name.
+    pub key: &'static str,
+    /// Its value; withheld when it is a secret, `None` when it is unset.
+    pub value: Option<String>,
+    /// Where it came from.
+    pub source: String,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// The values of all settings, each with where it came from.
+#[derive(Clone, Debug)]
+pub struct Layers(BTreeMap<&'static str, (Vec<String>, Source)>);
+
+impl Layers {
+    /// Reads defaults, then `file`, then `variables`, then `flags` (by the setting's name and the flag's).
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no TOML, an unknown key in it, an unknown `ALMANAC_*` variable.
+    pub fn read(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (&'static str, &'static str, Vec<String>)>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Layers(BTreeMap::new());
+        for key in KEYS {
+            if let Some(default) = key.default {
+                layers.0.insert(key.name, (split(key, default), Source::Default));
+            }
+        }
+        if let Some(path) = file {
+            layers.add_file(path)?;
+        }
+        for (name, value) in variables {
+            if !name.starts_with("ALMANAC_") || OTHER_VARIABLES.contains(&name.as_str()) {
+                continue;
+            }
+            let known = KEYS.iter().find(|key| key.variable == name);
+            let key = known.ok_or_else(|| unknown("environment variable", &name, KEYS.iter().map(|k| k.variable)))?;
+            layers.0.insert(key.name, (split(key, &value), Source::Variable(key.variable)));
+        }
+        for (name, flag, values) in flags {
+            layers.0.insert(name, (values, Source::Flag(flag)));
+        }
+        Ok(layers)
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let refuse = |why: String| ConfigError::File { path: path.to_owned(), why };
+        let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(format!("not valid TOML: {e}")))?;
+        let mut flat = Vec::new();
+        flatten("", table, &mut flat);
+        for (name, value) in flat {
+            let known = KEYS.iter().find(|key| key.name == name);
+            let key = known.ok_or_else(|| unknown(&path.display().to_string(), &name, KEYS.iter().map(|k| k.name)))?;
+            let values = match (key.form, value) {
+                (_, toml::Value::String(text)) => vec![text],
+                (Form::List, toml::Value::Array(items)) => items
+                    .into_iter()
+                    .map(|item| match item {
+                        toml::Value::String(text) => Ok(text),
+                        other => Err(refuse(format!("`{name}` holds {} instead of text", other.type_str()))),
+                    })
+                    .collect::<Result<_, _>>()?,
+                (form, other) => {
+                    let wanted = if form == Form::List { "a list of texts" } else { "text in quotes" };
+                    return Err(refuse(format!("`{name}` is {}, but must be {wanted}", other.type_str())));
+                }
+            };
+            self.0.insert(key.name, (values, Source::File(path.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// The value of a text setting, if it is set.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(|(values, _)| values.first()).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The value of a list setting.
+    pub fn list(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], |(values, _)| values)
+    }
+
+    /// An error about a value.
+    pub fn refuse(&self, name: &'static str, why: impl fmt::Display) -> ConfigError {
+        let place = self.0.get(name).map_or("unset".to_owned(), |(_, source)| source.to_string());
+        ConfigError::Value { name, place, why: why.to_string() }
+    }
+
+    /// Every setting for people.
+    pub fn shown(&self) -> Vec<Shown> {
+        let shown = |key: &Key| {
+            let (value, source) = match self.0.get(key.name) {
+                None => (None, "unset".to_owned()),
+                Some((_, source)) if key.secret => (Some("(set, not shown)".to_owned()), source.to_string()),
+                Some((values, source)) => (Some(values.join(", ")), source.to_string()),
+            };
+            Shown { key: key.name, value, source, help: key.help }
+        };
+        KEYS.iter().map(shown).collect()
+    }
+}
+
+fn split(key: &Key, text: &str) -> Vec<String> {
+    match key.form {
+        Form::Text => vec![text.to_owned()],
+        Form::List => text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+/// `[filter] dids = …` becomes `filter.dids`.
+fn flatten(prefix: &str, table: toml::Table, into: &mut Vec<(String, toml::Value)>) {
+    for (name, value) in table {
+        let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        match value {
+            toml::Value::Table(inner) => flatten(&path, inner, into),
+            value => into.push((path, value)),
+        }
+    }
+}
+
+fn unknown(place: &str, name: &str, known: impl Iterator<Item = &'static str>) -> ConfigError {
+    let near = known.map(|k| (distance(k, name), k)).min().filter(|(d, _)| *d <= 3);
+    let hint = near.map_or(String::new(), |(_, k)| format!(" (did you mean `{k}`?)"));
+    ConfigError::Unknown { place: place.to_owned(), name: name.to_owned(), hint }
+}
+
+/// How many letters must change to turn one word into the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,16 @@
+//! Settings: from defaults, a TOML file, `ALMANAC_*` variables and flags, the later winning.
+//!
+//! In: text from those four. Out: [`Settings`], typed and checked, and for each key where its value came from. Always
+//! true: a key that nobody knows is refused by name; a secret is never shown. Never: IO beyond reading the files that are
+//! named, a guess.
+
+mod key;
+mod layers;
+mod settings;
+
+pub use key::{KEYS, Key};
+pub use layers::{ConfigError, Layers, Shown, Source};
+pub use settings::Settings;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Settings as the program uses them.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::layers::{ConfigError, Layers};
+use crate::db::{DatabaseUrl, Target, embedded};
+use crate::event::{Did, Environment};
+use crate::filter::{CollectionSet, DidRule, Policy};
+use crate::source::relay::{ExtraCa, RelayUrl};
+use crate::telemetry::LogFormat;
+
+/// Every setting, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Stamped on the database and on every event.
+    pub environment: Environment,
+    /// Where the private database, dumps and keys live.
+    pub data_dir: PathBuf,
+    /// Where the database is.
+    pub database: Target,
+    /// What log lines look like.
+    pub log_format: LogFormat,
+    /// Which log lines are written.
+    pub log_filter: Option<String>,
+    /// Address of the XRPC queries.
+    pub listen_public: SocketAddr,
+    /// Address of health and metrics.
+    pub listen_admin: SocketAddr,
+    /// Relays to follow.
+    pub relays: Vec<RelayUrl>,
+    /// PDSes to follow directly.
+    pub pdses: Vec<RelayUrl>,
+    /// Further certificate authorities to trust.
+    pub extra_ca: Option<ExtraCa>,
+    /// Files of the lists, watched while serving.
+    pub allow_file: Option<PathBuf>,
+    /// The same for the deny list.
+    pub deny_file: Option<PathBuf>,
+    collections: CollectionSet,
+    dids: DidRule,
+    allow: HashSet<Did>,
+    deny: HashSet<Did>,
+}
+
+impl Settings {
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// The first value that does not fit, with its name, where it came from, and what would fit.
+    pub fn check(layers: &Layers) -> Result<Self, ConfigError> {
+        let parse = |name: &'static str| layers.text(name);
+        let environment = parse("environment").unwrap_or("local");
+        let environment = Environment::parse(environment)
+            .map_err(|e| layers.refuse("environment", format!("{e}; write it like `production` or `dev-anna`")))?;
+        let data_dir = parse("data_dir").map_or_else(embedded::default_data_dir, PathBuf::from);
+        let data_dir = std::path::absolute(&data_dir).map_err(|e| layers.refuse("data_dir", e))?;
+        let database = match parse("database_url") {
+            Some(url) => Target::Url(url.parse::<DatabaseUrl>().map_err(|e| layers.refuse("database_url", e))?),
+            None => Target::Embedded { data_dir: data_dir.clone() },
+        };
+        let address = |name: &'static str| -> Result<SocketAddr, ConfigError> {
+            let text = layers.text(name).unwrap_or_default();
+            text.parse().map_err(|_| layers.refuse(name, format!("{text:?} is not an address such as 127.0.0.1:8600")))
+        };
+        let urls = |name: &'static str| -> Result<Vec<RelayUrl>, ConfigError> {
+            layers.list(name).iter().map(|url| RelayUrl::parse(url).map_err(|e| layers.refuse(name, e))).collect()
+        };
+        let dids = |name: &'static str| -> Result<HashSet<Did>, ConfigError> {
+            layers.list(name).iter().map(|did| Did::parse(did).map_err(|e| layers.refuse(name, e))).collect()
+        };
+        let rule = match parse("filter.dids") {
+            Some("allowlist") => DidRule::Allowlist,
+            Some("network") | None => DidRule::Network,
+            Some(other) => {
+                return Err(layers.refuse("filter.dids", format!("{other:?} is neither `network` nor `allowlist`")));
+            }
+        };
+        let collections = CollectionSet::parse(layers.list("filter.collections"))
+            .map_err(|e| layers.refuse("filter.collections", e))?;
+        if collections.names().is_empty() {
+            return Err(layers.refuse("filter.collections", "at least one collection must be followed"));
+        }
+        let log_format = parse("log.format").unwrap_or("text");
+        Ok(Settings {
+            environment,
+            data_dir,
+            database,
+            log_format: log_format.parse().map_err(|e| layers.refuse("log.format", e))?,
+            log_filter: parse("log.filter").map(str::to_owned),
+            listen_public: address("listen.public")?,
+            listen_admin: address("listen.admin")?,
+            relays: urls("source.relays")?,
+            pdses: urls("source.pdses")?,
+            extra_ca: parse("source.ca_file")
+                .map(|path| ExtraCa::load(Path::new(path)).map_err(|e| layers.refuse("source.ca_file", e)))
+                .transpose()?,
+            allow_file: parse("filter.allow_file").map(PathBuf::from),
+            deny_file: parse("filter.deny_file").map(PathBuf::from),
+            collections,
+            dids: rule,
+            allow: dids("filter.allow")?,
+            deny: dids("filter.deny")?,
+        })
+    }
+
+    /// The policy as it is now: settings and what stands in the list files.
+    ///
+    /// # Errors
+    /// A list file that cannot be read, or a line of it that is no DID.
+    pub fn policy(&self) -> Result<Policy, ConfigError> {
+        Ok(Policy {
+            environment: self.environment.clone(),
+            collections: self.collections.clone(),
+            dids: self.dids,
+            allowed: with_file(&self.allow, self.allow_file.as_deref())?,
+            denied: with_file(&self.deny, self.deny_file.as_deref())?,
+        })
+    }
+}
+
+fn with_file(dids: &HashSet<Did>, file: Option<&Path>) -> Result<HashSet<Did>, ConfigError> {
+    let mut all = dids.clone();
+    if let Some(path) = file {
+        let refuse = |why: String| ConfigError::File { path: path.to_owned(), why };
+        let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
+        all.extend(Policy::parse_list(&text).map_err(|e| refuse(e.to_string()))?);
+    }
+    Ok(all)
+}

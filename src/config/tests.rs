@@ -1,0 +1,77 @@
+use std::io::Write;
+
+use super::*;
+use crate::filter::DidRule;
+
+fn read(
+    file: &str,
+    variables: &[(&str, &str)],
+    flags: &[(&'static str, &'static str, &str)],
+) -> Result<Layers, ConfigError> {
+    let mut toml = tempfile::NamedTempFile::new().unwrap();
+    toml.write_all(file.as_bytes()).unwrap();
+    let variables: Vec<_> = variables.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    Layers::read(Some(toml.path()), variables, flags.iter().map(|(k, f, v)| (*k, *f, vec![v.to_string()])))
+}
+
+#[track_caller]
+fn refused(result: Result<impl std::fmt::Debug, ConfigError>, words: &[&str]) {
+    let message = result.unwrap_err().to_string();
+    for word in words {
+        assert!(message.contains(word), "{message:?} does not say {word:?}");
+    }
+}
+
+#[test]
+fn later_layers_win_and_say_where_they_come_from() {
+    let layers = read(
+        "environment = 'staging'\n[filter]\ncollections = ['a.b.c']\ndids = 'allowlist'\nallow = ['did:plc:a']",
+        &[("ALMANAC_ENVIRONMENT", "production"), ("ALMANAC_DENY", "did:plc:x, did:plc:y"), ("HOME", "/")],
+        &[("environment", "environment", "dev")],
+    )
+    .unwrap();
+    let settings = Settings::check(&layers).unwrap();
+    let policy = settings.policy().unwrap();
+    assert_eq!(settings.environment.as_str(), "dev");
+    assert_eq!(policy.collections.names(), ["a.b.c"]);
+    assert_eq!((policy.dids, policy.allowed.len(), policy.denied.len()), (DidRule::Allowlist, 1, 2));
+    let source = |key: &str| layers.shown().into_iter().find(|s| s.key == key).unwrap().source;
+    assert_eq!(source("environment"), "--environment");
+    assert_eq!(source("filter.deny"), "$ALMANAC_DENY");
+    assert!(source("filter.dids").ends_with(&tempfile_suffix(&source("filter.collections"))));
+    assert_eq!(source("listen.public"), "default");
+}
+
+fn tempfile_suffix(path: &str) -> String {
+    path.rsplit('/').next().unwrap().to_owned()
+}
+
+#[test]
+fn what_nobody_knows_is_refused_by_name() {
+    refused(
+        read("[filter]\ncolections = ['a.b.c']", &[], &[]),
+        &["filter.colections", "did you mean `filter.collections`"],
+    );
+    refused(read("", &[("ALMANAC_ENVIROMENT", "x")], &[]), &["ALMANAC_ENVIROMENT", "ALMANAC_ENVIRONMENT"]);
+    refused(read("environment = 7", &[], &[]), &["environment", "integer"]);
+    refused(read("environment = ", &[], &[]), &["not valid TOML"]);
+    assert!(read("", &[("ALMANAC_PG_BIN", "/x")], &[]).is_ok());
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_origin() {
+    let check = |variable: &str, value: &str| Settings::check(&read("", &[(variable, value)], &[]).unwrap());
+    refused(check("ALMANAC_ENVIRONMENT", "Prod!"), &["environment", "$ALMANAC_ENVIRONMENT", "Prod!"]);
+    refused(check("ALMANAC_LISTEN", "8600"), &["listen.public", "127.0.0.1:8600"]);
+    refused(check("ALMANAC_DIDS", "some"), &["filter.dids", "allowlist"]);
+    refused(check("ALMANAC_COLLECTIONS", "calendar"), &["filter.collections", "calendar"]);
+    refused(check("ALMANAC_RELAYS", "ftp://x"), &["source.relays", "ftp"]);
+    refused(check("ALMANAC_ALLOW", "anna"), &["filter.allow", "anna"]);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let layers = read("", &[("ALMANAC_DATABASE_URL", "postgres://u:hunter2@h/d")], &[]).unwrap();
+    let settings = Settings::check(&layers).unwrap();
+    assert!(!format!("{:?} {:?}", layers.shown(), settings).contains("hunter2"));
+}

@@ -1,0 +1,49 @@
+//! Putting the rooms together into processes: `serve` and `replay`.
+//!
+//! In: settings. Out: running tasks, and their orderly end. Always true: one process at a time appends to a database, the
+//! others wait as its standby; on a stop signal sources end first, then what they delivered is written. Never: a decision
+//! that belongs to a room.
+
+pub mod lead;
+pub mod lists;
+pub mod replay;
+pub mod serve;
+pub mod stop;
+mod upstreams;
+
+use anyhow::Context;
+
+use crate::config::Settings;
+use crate::db::{self, Db};
+use crate::event_log;
+
+/// Connections that the process may hold beside those of the appender and the projector.
+const POOL: u32 = 10;
+
+/// Opens the database, brings its tables up to date, and checks that it belongs to this environment. `install`: whether to
+/// install a private Postgres when this machine has none.
+pub async fn open(settings: &Settings, install: bool) -> anyhow::Result<Db> {
+    let db = if install {
+        db::open_or_install(&settings.database, POOL, |step| eprintln!("{step}")).await?
+    } else {
+        db::open(&settings.database, POOL).await?
+    };
+    tracing::info!("database: {}", db.describe());
+    db.migrate().await.context("the tables cannot be brought up to date")?;
+    event_log::stamp(db.pool(), &settings.environment).await?;
+    Ok(db)
+}
+
+/// Opens the database to look at it: it must have its tables, and belong to this environment unless none was named.
+pub async fn open_to_read(settings: &Settings) -> anyhow::Result<Db> {
+    open(settings, false).await
+}
+
+/// Makes every metric exist at zero.
+pub fn register_metrics() {
+    crate::source::describe_metrics();
+    crate::ingest::register_metrics();
+    crate::projection::register_metrics();
+    crate::api::register_metrics();
+    upstreams::register_metrics();
+}

@@ -1,0 +1,164 @@
+//! The upstreams of a `serve`: their subscriptions, what is shown of them, and what their hosts' words do to them.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use metrics::{describe_gauge, gauge};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::UpstreamView;
+use crate::config::Settings;
+use crate::event::{Upstream, UpstreamKind};
+use crate::ingest::{Cursors, HostWord};
+use crate::source::DeliverySender;
+use crate::source::relay::{self, RelayOptions, RelayUrl, Subscription, SubscriptionState, SubscriptionStatus};
+
+const LAG: &str = "almanac_source_lag_seconds";
+const LAST_EVENT: &str = "almanac_source_last_event_timestamp_seconds";
+const CONNECTED: &str = "almanac_source_connected_upstreams";
+
+/// Describes the gauges that are refreshed before each scrape.
+pub(super) fn register_metrics() {
+    describe_gauge!(LAG, "Age of the upstream's last frame when it was judged");
+    describe_gauge!(LAST_EVENT, "The time that the upstream's last frame carries, in Unix seconds");
+    describe_gauge!(CONNECTED, "Upstreams connected now");
+    gauge!(CONNECTED).set(0.0);
+}
+
+/// The upstreams that the settings name.
+pub(super) struct Upstreams {
+    all: Vec<(Subscription, Arc<SubscriptionStatus>)>,
+    cursors: Arc<Cursors>,
+}
+
+impl Upstreams {
+    pub fn new(settings: &Settings, cursors: Arc<Cursors>) -> Self {
+        let options = RelayOptions { extra_ca: settings.extra_ca.clone(), ..RelayOptions::default() };
+        let subscribe = |url: &RelayUrl, kind: UpstreamKind| {
+            let upstream = Arc::new(Upstream { kind, ..url.upstream(kind) });
+            (Subscription { upstream, url: url.clone(), options: options.clone() }, Arc::new(SubscriptionStatus::new()))
+        };
+        let relays = settings.relays.iter().map(|url| subscribe(url, UpstreamKind::Relay));
+        let pdses = settings.pdses.iter().map(|url| subscribe(url, UpstreamKind::Pds));
+        Upstreams { all: relays.chain(pdses).collect(), cursors }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Starts every subscription. They end at `stop`, or when the receiver of `out` is gone.
+    pub fn start(&self, out: &DeliverySender, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for (subscription, status) in &self.all {
+            let (cursors, name, seen) = (self.cursors.clone(), subscription.upstream.name.clone(), status.clone());
+            let resume = move || {
+                // A message that no connection takes would come again for ever.
+                if let Some(oversized) = seen.snapshot().oversized
+                    && let (Some(cursor), 2..) = (oversized.cursor, oversized.times)
+                {
+                    cursors.step_over(&name, cursor);
+                }
+                cursors.get(&name).map(|cursor| cursor.seq)
+            };
+            tasks.spawn(relay::run(subscription.clone(), resume, out.clone(), status.clone(), stop.clone()));
+        }
+        tasks
+    }
+
+    /// What a host's word does.
+    pub fn heed(&self, word: &HostWord) {
+        let (name, notice) = (&*word.notice.name, &*word.notice.message);
+        let host = &word.upstream.name;
+        match name {
+            "FutureCursor" => {
+                let cursor = self.cursors.get(host).map(|cursor| cursor.seq);
+                let advice = format!(
+                    "{host} says that our cursor {cursor:?} is in its future: its numbers started again, or the address \
+                     leads to another host than before. Stopped. When that is understood, remove its row from \
+                     log.cursor and start again ({notice})"
+                );
+                tracing::error!("{advice}");
+                if let Some((_, status)) = self.all.iter().find(|(s, _)| s.upstream.name == *host) {
+                    status.stop_for_good(advice);
+                }
+            }
+            "OutdatedCursor" => {
+                tracing::error!(host = %host, "events were missed: our cursor is older than what the host keeps ({notice})");
+            }
+            _ if word.is_error => tracing::warn!(host = %host, error = name, "the host ends the stream: {notice}"),
+            _ => tracing::info!(host = %host, name, "{notice}"),
+        }
+    }
+
+    /// For the status page.
+    pub fn views(&self) -> Vec<UpstreamView> {
+        let view = |(subscription, status): &(Subscription, Arc<SubscriptionStatus>)| {
+            let snapshot = status.snapshot();
+            let cursor = self.cursors.get(&subscription.upstream.name);
+            UpstreamView {
+                host: subscription.upstream.name.to_string(),
+                kind: subscription.upstream.kind.as_str().to_owned(),
+                state: state_word(&snapshot.state).to_owned(),
+                cursor: cursor.map(|c| c.seq),
+                lag_seconds: cursor.and_then(|c| c.lag_seconds()).map(|s| s as i64),
+                last_event_time: cursor.and_then(|c| c.event_time),
+                last_error: snapshot.last_error.map(|(at, error)| format!("{}: {error}", at.format("%Y-%m-%dT%H:%M:%SZ"))),
+            }
+        };
+        self.all.iter().map(view).collect()
+    }
+
+    /// Whether every upstream is connected, or which is not and why.
+    pub fn health(&self) -> Result<(), String> {
+        if self.all.is_empty() {
+            return Ok(());
+        }
+        let mut down = Vec::new();
+        for (subscription, status) in &self.all {
+            let snapshot = status.snapshot();
+            if !matches!(snapshot.state, SubscriptionState::Connected { .. }) {
+                let why = snapshot.last_error.map_or("not yet".to_owned(), |(_, error)| error);
+                down.push(format!("{}: {why}", subscription.upstream.name));
+            }
+        }
+        // One of several upstreams may be gone: the others carry on, and its metric tells.
+        if down.len() < self.all.len() { Ok(()) } else { Err(format!("no upstream is connected: {}", down.join("; "))) }
+    }
+
+    /// Brings the gauges up to date.
+    pub fn refresh_gauges(&self) {
+        let mut connected = 0u32;
+        for (subscription, status) in &self.all {
+            let name = subscription.upstream.name.to_string();
+            connected += u32::from(matches!(status.snapshot().state, SubscriptionState::Connected { .. }));
+            let cursor = self.cursors.get(&subscription.upstream.name);
+            let lag = cursor.and_then(|c| c.lag_seconds()).unwrap_or(0.0);
+            let time = cursor.and_then(|c| c.event_time).map_or(0, |t| t.timestamp());
+            gauge!(LAG, "upstream" => name.clone()).set(lag);
+            gauge!(LAST_EVENT, "upstream" => name).set(time as f64);
+        }
+        gauge!(CONNECTED).set(f64::from(connected));
+    }
+}
+
+fn state_word(state: &SubscriptionState) -> &'static str {
+    match state {
+        SubscriptionState::Connecting => "connecting",
+        SubscriptionState::Connected { .. } => "live",
+        SubscriptionState::Backoff { .. } => "waiting",
+        SubscriptionState::Stopped { .. } => "stopped",
+    }
+}
+
+/// How long ago, for people.
+pub fn ago(time: chrono::DateTime<Utc>) -> String {
+    let seconds = (Utc::now() - time).num_seconds().max(0);
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        7200..=172_799 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}

@@ -1,0 +1,104 @@
+//! `almanac serve` as a child process, and what it answers over HTTP.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::child::{Running, end_with_this_thread};
+
+/// A running `almanac serve` of the environment `test`.
+pub struct Serve {
+    running: Running,
+    /// `http://127.0.0.1:PORT` of the public listener.
+    pub public: String,
+    /// `http://127.0.0.1:PORT` of the admin listener.
+    pub admin: String,
+    http: reqwest::Client,
+}
+
+impl Serve {
+    /// Starts it on `database_url`, following `relay`, and waits until it says that it is ready. `folder` is its data
+    /// folder and holds its log.
+    pub fn start(database_url: &str, relay: &str, folder: &Path) -> Self {
+        let mut command = Command::new("/tmp/rpbin/almanac2");
+        command.args(["serve", "--json", "--environment", "test", "--database-url", database_url, "--relay", relay]);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
+        end_with_this_thread(&mut command);
+        let mut running = Running::start("almanac serve", &mut command, &folder.join("serve.log"));
+        let ready = running.json_line_with("ready", Duration::from_secs(60));
+        let url = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {ready}")).to_owned();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
+        Serve { public: url("public"), admin: url("admin"), running, http }
+    }
+
+    /// Kills it with SIGKILL, which it must not have been dead before.
+    pub fn kill(mut self) {
+        assert!(self.running.kill(), "almanac serve had ended by itself");
+    }
+
+    /// One GET: status and body.
+    pub async fn get(&self, url: &str, query: &[(&str, &str)]) -> (StatusCode, String) {
+        let response = self.http.get(url).query(query).send().await.unwrap_or_else(|e| panic!("GET {url}: {e:?}"));
+        (response.status(), response.text().await.unwrap())
+    }
+
+    /// A query `events.almanac.NAME` that must succeed.
+    pub async fn query(&self, name: &str, query: &[(&str, &str)]) -> Value {
+        let (status, body) = self.get(&format!("{}/xrpc/events.almanac.{name}", self.public), query).await;
+        assert!(status.is_success(), "{name} {query:?} answers {status}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("{name}: {e}: {body}"))
+    }
+
+    /// Every row of a paged query.
+    pub async fn all(&self, name: &str, rows: &str, query: &[(&str, &str)]) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = query.to_vec();
+            query.extend(cursor.as_deref().map(|c| ("cursor", c)));
+            let page = self.query(name, &query).await;
+            all.extend(page[rows].as_array().unwrap_or_else(|| panic!("no `{rows}` in {page}")).iter().cloned());
+            match page["cursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return all,
+            }
+        }
+    }
+
+    /// One event; none when it is not known or not to be shown.
+    pub async fn event(&self, uri: &str) -> Option<Value> {
+        let url = format!("{}/xrpc/events.almanac.getEvent", self.public);
+        let (status, body) = self.get(&url, &[("uri", uri)]).await;
+        let value: Value = serde_json::from_str(&body).unwrap_or_else(|e| panic!("getEvent: {e}: {body}"));
+        if status.is_success() {
+            return Some(value["event"].clone());
+        }
+        assert!(status.is_client_error() && value["error"].is_string(), "getEvent {uri} answers {status}: {body}");
+        None
+    }
+
+    /// The events of one author.
+    pub async fn events_of(&self, did: &str) -> Vec<Value> {
+        self.all("listEvents", "events", &[("author", did)]).await
+    }
+
+    /// The RSVPs to one event, also those that a later one of the same account supersedes.
+    pub async fn rsvps_to(&self, uri: &str) -> Vec<Value> {
+        self.all("listRsvps", "rsvps", &[("subject", uri), ("includeSuperseded", "true")]).await
+    }
+}
+
+/// Asks again and again until `ask` answers `Ok`; after `limit` panics with the last complaint.
+pub async fn eventually<T>(what: &str, limit: Duration, ask: impl AsyncFn() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        match ask().await {
+            Ok(value) => return value,
+            Err(complaint) if Instant::now() >= deadline => panic!("not within {limit:?}: {what}: {complaint}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
