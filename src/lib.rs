@@ -5,16 +5,34 @@
 //! ```text
 //! source ─Delivery→ decode ─Event→ filter → ingest ─Observed→ event_log ─Logged→ calendar::fold → projection → api
 //! ```
+//!
+//! - Pure, and built without the feature `runtime` too: [`event`] (the one vocabulary), [`decode`] (bytes to meaning),
+//!   [`filter`] (keep or drop), [`calendar`] (what records mean, and the fold).
+//! - Inbound: `source` (sockets and dumps), `ingest` (the one write path), `event_log` (append-only, one appender).
+//! - Outward: `projection` (the tables apps query), `api` (HTTP).
+//! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, which makes
+//!   really signed frames with an encoder of its own.
+//!
+//! What holds everywhere: one write path, live, replayed or fetched; a cursor never leads its data; folding is idempotent
+//! and does not care about order; tables never act on the world; a database belongs to one environment; input from
+//! strangers never stops the process and never vanishes uncounted; memory is bounded.
+//!
+//! Where to start: [`decode::outline`] for what a frame is, [`calendar::State::fold`] for what an event does, and
+//! `ingest` for how they meet.
 #![deny(missing_docs)]
 
 #[cfg(feature = "runtime")]
 pub mod api;
 pub mod calendar;
 #[cfg(feature = "runtime")]
+pub mod cli;
+#[cfg(feature = "runtime")]
 pub mod config;
 #[cfg(feature = "runtime")]
 pub mod db;
 pub mod decode;
+#[cfg(feature = "devnet")]
+pub mod devnet;
 pub mod event;
 #[cfg(feature = "runtime")]
 pub mod event_log;

@@ -1,1 +1,4 @@
-fn main() {}
+//! The `almanac` binary.
+fn main() -> anyhow::Result<()> {
+    almanac::cli::main()
+}

@@ -13,7 +13,9 @@ async fn bad_parameters_are_named() {
     let words = "word ".repeat(2_000);
     let long = "x".repeat(15_000);
     let deep = format!("{}x", "\"-".repeat(140));
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    // Query, parameters, what the refusal says.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case] = &[
         ("listEvents", &[("foo", "1")], "\"foo\""),
         ("listEvents", &[("limit", "1"), ("limit", "2")], "more than once"),
         ("listEvents", &[("limit", "0")], "`limit`"),

@@ -6,6 +6,7 @@ mod hostile;
 mod lexicon;
 mod outage;
 mod paging;
+mod rebuilt;
 mod rsvps;
 mod sockets;
 #[path = "../support/mod.rs"]

@@ -90,8 +90,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_postgres() {
     let answer = world.http.xrpc("listEvents", &[]).await;
     assert!(is_unavailable(&answer), "{answer:?}");
     assert!(answer.1["message"].as_str().unwrap().contains("took too long"), "{answer:?}");
-    let waiting: i64 =
-        sqlx::query_scalar("select count(*) from pg_locks where not granted").fetch_one(&mut *lock).await.unwrap();
+    let waiting: i64 = sqlx::query_scalar(crate::world::WAITING).fetch_one(&mut *lock).await.unwrap();
     assert_eq!(waiting, 0, "nothing goes on waiting behind the asker's back");
     lock.rollback().await.unwrap();
     assert_eq!(world.events(&[]).await, ["k"]);

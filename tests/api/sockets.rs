@@ -63,7 +63,7 @@ async fn a_stop_lets_requests_end_and_takes_no_new_ones() {
     let done = std::mem::take(&mut http.done);
     let under_way = http.xrpc("listEvents", &[]);
     let meanwhile = async {
-        let waits = "select count(*) from pg_locks where not granted";
+        let waits = crate::world::WAITING;
         while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut *lock).await.unwrap() == 0 {
             tokio::task::yield_now().await;
         }

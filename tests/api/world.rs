@@ -18,6 +18,10 @@ use crate::support::postgres::TestDb;
 pub const EVENT: &str = "community.lexicon.calendar.event";
 pub const RSVP: &str = "community.lexicon.calendar.rsvp";
 
+/// How many statements wait for a lock of this database: other tests share the server.
+pub const WAITING: &str = "select count(*) from pg_locks l join pg_database d on d.oid = l.database \
+    where not l.granted and d.datname = current_database()";
+
 /// Both listeners over one pool. They stop when this is dropped.
 pub struct Listeners {
     pub public: String,

@@ -117,7 +117,7 @@ pub async fn list_events(pool: &PgPool, query: &EventQuery) -> Result<Page<Event
         undated: !(ranged && query.sort == EventSort::StartsAt),
     };
     list.check()?;
-    bounded(async {
+    bounded(|| async {
         let mut tx = begin(pool).await?;
         let author = match &query.author {
             None => None,
@@ -136,10 +136,10 @@ pub async fn list_events(pool: &PgPool, query: &EventQuery) -> Result<Page<Event
 /// One event, or `None` when it is not known here or may not be shown.
 pub async fn get_event(pool: &PgPool, uri: &AtUri) -> Result<Option<EventView>, QueryError> {
     let sql = format!("select {EVENT_COLUMNS} from calendar.events t {EVENT_JOINS} where t.uri = $1");
-    bounded(async {
+    bounded(|| async {
         let mut tx = begin(pool).await?;
         // The statement is made of this room's constants alone.
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(uri.to_string()).fetch_optional(&mut *tx).await?;
+        let row = sqlx::query(AssertSqlSafe(sql.as_str())).bind(uri.to_string()).fetch_optional(&mut *tx).await?;
         tx.commit().await?;
         Ok(row.as_ref().map(EventView::read).transpose()?)
     })

@@ -64,7 +64,7 @@ pub async fn list_rsvps(pool: &PgPool, query: &RsvpQuery) -> Result<Page<RsvpVie
         undated: true,
     };
     list.check()?;
-    bounded(async {
+    bounded(|| async {
         let mut tx = begin(pool).await?;
         let author = match &query.author {
             None => None,

@@ -73,12 +73,34 @@ pub(super) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres
     }
 }
 
-/// Bounds a whole question.
-pub(super) async fn bounded<T>(question: impl Future<Output = Result<T, QueryError>>) -> Result<T, QueryError> {
-    match tokio::time::timeout(QUESTION_LIMIT, question).await {
+/// How often a question is asked again that met a rebuild's exchange of the tables.
+const REPEATS: usize = 3;
+
+/// Asks within the limit of a whole question, and again when the tables were exchanged meanwhile.
+pub(super) async fn bounded<T, F>(question: impl Fn() -> F) -> Result<T, QueryError>
+where
+    F: Future<Output = Result<T, QueryError>>,
+{
+    let repeated = async {
+        for _ in 0..REPEATS {
+            match question().await {
+                Err(error) if met_exchange(&error) => {}
+                answer => return answer,
+            }
+        }
+        question().await
+    };
+    match tokio::time::timeout(QUESTION_LIMIT, repeated).await {
         Ok(answer) => answer,
         Err(_) => Err(QueryError::Unavailable(format!("no answer within {} s", QUESTION_LIMIT.as_secs()))),
     }
+}
+
+/// Whether a question may have failed because the tables under it were exchanged: a deadlock with their removal, or a
+/// name or number that was theirs.
+fn met_exchange(error: &QueryError) -> bool {
+    let QueryError::Database(sqlx::Error::Database(db)) = error else { return false };
+    matches!(db.code().as_deref(), Some("40P01" | "40001" | "42P01" | "3F000" | "XX000"))
 }
 
 /// Whether the database answers at all, within [`ACQUIRE_LIMIT`].

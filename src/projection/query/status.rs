@@ -51,7 +51,7 @@ pub struct IndexStatus {
 /// The state of log and index. Counts rows: its cost grows with the tables, so callers who answer strangers keep the
 /// answer for a moment.
 pub async fn status(pool: &PgPool) -> Result<IndexStatus, QueryError> {
-    bounded(async {
+    bounded(|| async {
         let mut tx = begin(pool).await?;
         let row = sqlx::query(
             "select (select name from log.environment) as environment,
