@@ -23,7 +23,7 @@ impl Serve {
     /// Starts it on `database_url`, following `relay`, and waits until it says that it is ready. `folder` is its data
     /// folder and holds its log.
     pub fn start(database_url: &str, relay: &str, folder: &Path) -> Self {
-        let mut command = Command::new("/tmp/rpbin/almanac2");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_almanac"));
         command.args(["serve", "--json", "--environment", "test", "--database-url", database_url, "--relay", relay]);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
         end_with_this_thread(&mut command);
