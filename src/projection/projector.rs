@@ -33,6 +33,15 @@ pub enum ProjectionError {
         /// Where the log ends.
         head: Position,
     },
+    /// Somebody's views or foreign keys hang on tables that a rebuild has replaced.
+    #[error(
+        "the tables that a rebuild replaced are kept in schema calendar_old, because something depends on them: {by}. Make \
+         that anew on schema calendar, drop the old one, and rebuild again"
+    )]
+    OldTablesInUse {
+        /// What Postgres says.
+        by: String,
+    },
     /// The database did not do it.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -67,9 +76,7 @@ impl Projector {
                         return Ok(());
                     }
                 }
-                Err(error @ ProjectionError::AheadOfLog { .. }) => return Err(error),
-                Err(ProjectionError::Database(error)) if is_ours(&error) => return Err(error.into()),
-                Err(error) => {
+                Err(ProjectionError::Database(error)) if !is_ours(&error) => {
                     tracing::warn!(%error, "the index cannot be written; tried again");
                     (self.health)(Err(format!("the index cannot be written: {error}")));
                     connection = None;
@@ -77,6 +84,7 @@ impl Projector {
                     pause = (pause * 2).min(RETRY_MAX);
                     continue;
                 }
+                Err(error) => return Err(error),
             }
             tokio::select! {
                 _ = head.changed() => {}

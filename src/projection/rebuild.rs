@@ -2,6 +2,7 @@
 //!
 //! The new tables are copies of the old ones' definitions in schema `calendar_next`. Readers see the old ones until the
 //! exchange, which is one short transaction: it waits for the fold under way, folds what arrived meanwhile, and renames.
+//! The old tables are dropped after it, each by itself: dropping them together would deadlock with readers that join them.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -30,6 +31,7 @@ pub async fn rebuild(
     connection: &mut PgConnection,
     mut progress: impl FnMut(Position, Position),
 ) -> Result<RebuildReport, ProjectionError> {
+    drop_old(connection).await?;
     prepare(connection).await?;
     let mut events = 0;
     loop {
@@ -59,6 +61,7 @@ pub async fn rebuild(
         sqlx::query_scalar("select position from calendar_next.checkpoint").fetch_one(&mut *tx).await?;
     exchange(&mut tx).await?;
     tx.commit().await?;
+    drop_old(connection).await?;
     progress(position, position);
     Ok(RebuildReport { events, position })
 }
@@ -95,13 +98,21 @@ async fn exchange(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     }
     sqlx::query("alter schema calendar rename to calendar_old").execute(&mut *connection).await?;
     sqlx::query("alter schema calendar_next rename to calendar").execute(&mut *connection).await?;
-    // Without `cascade`: a view of somebody's that hangs on the old tables must not vanish in silence.
-    sqlx::query(
-        "drop table calendar_old.checkpoint, calendar_old.words, calendar_old.accounts, calendar_old.events,
-             calendar_old.event_locations, calendar_old.rsvps, calendar_old.rsvp_counts",
-    )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query("drop schema calendar_old").execute(connection).await?;
+    Ok(())
+}
+
+/// Drops what the exchange replaced. Without `cascade`: a view of somebody's that hangs on the old tables must not vanish in
+/// silence.
+async fn drop_old(connection: &mut PgConnection) -> Result<(), ProjectionError> {
+    let tables = TABLES.iter().map(|table| format!("drop table if exists calendar_old.{table}"));
+    for statement in tables.chain(["drop schema if exists calendar_old".to_owned()]) {
+        match sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await {
+            Ok(_) => {}
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("2BP01") => {
+                return Err(ProjectionError::OldTablesInUse { by: error.message().to_owned() });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(())
 }
