@@ -170,7 +170,7 @@ async fn the_server_is_stopped() {
     scene.until_ready().await;
     let pid = scene.serve.running.pid();
     eprintln!("held {sent} frames; at most {} MB", peak_megabytes(pid));
-    assert!(peak_megabytes(pid) < 500, "{} MB", peak_megabytes(pid));
+    assert!(peak_megabytes(pid) < 300, "{} MB", peak_megabytes(pid));
     scene.all_is_there(url.expose(), db.pool()).await;
     db.close().await;
     postgres.stop().await;

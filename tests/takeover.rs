@@ -15,6 +15,8 @@ mod support {
 use std::time::Duration;
 
 use ::almanac::devnet::Frame;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use sqlx::PgPool;
 use support::almanac::checksum;
 use support::postgres::TestDb;
@@ -122,6 +124,35 @@ async fn a_standby_takes_over_from_the_killed_and_from_the_stopped() {
     until_folded(pool).await;
     let have = (checksum(url), log::contents(pool).await);
     assert_eq!(have, calm(&frames).await);
+}
+
+/// While everything that there is comes as fast as it goes, so that a transaction is nearly always under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_serve_that_is_killed_again_and_again_misses_nothing() {
+    let seed: u64 = std::env::var("ALMANAC_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    eprintln!("ALMANAC_TEST_SEED={seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let frames = frames::calendar(seed, 8_000);
+    let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
+    let relay = Relay::start(&frames).await;
+    let mut at = Vec::new();
+    let mut serve = Serve::start(db.url().expose(), &relay.url, folder.path());
+    eventually("connected", LIMIT, async || if relay.connections() == 1 { Ok(()) } else { Err(String::new()) }).await;
+    for kill in 1..=12 {
+        let before = cursor(db.pool()).await.unwrap_or(0);
+        relay.release(frames.len() * kill / 14);
+        until_cursor(db.pool(), "frames flow", |seq| seq > before, LIMIT).await;
+        tokio::time::sleep(Duration::from_micros(dice.random_range(0..100_000))).await;
+        serve.kill();
+        at.push(cursor(db.pool()).await.unwrap());
+        serve = Serve::start(db.url().expose(), &relay.url, folder.path());
+    }
+    eprintln!("killed at {at:?} of {}", relay.last_seq());
+    relay.release(frames.len());
+    let last = relay.last_seq();
+    until_cursor(db.pool(), "the stream ends", |seq| seq == last, LIMIT).await;
+    until_folded(db.pool()).await;
+    assert_eq!((checksum(db.url().expose()), log::contents(db.pool()).await), calm(&frames).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
