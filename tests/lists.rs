@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const ANNA: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
 const BELA: &str = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// Accounts that write one event after the other into one stream.
+/// An account that writes one event after the other.
 struct Writer {
     did: &'static str,
     repo: Repo,
@@ -69,13 +69,12 @@ async fn shown(serve: &Serve) -> BTreeSet<String> {
     events.iter().map(address).collect()
 }
 
-fn not_allowed() -> String {
-    series(DropReason::NotAllowed)
-}
-
 fn series(reason: DropReason) -> String {
     format!("almanac_ingest_dropped_frames_total{{reason=\"{}\"}}", reason.as_str())
 }
+
+/// The list, what the process says about it, and who is let in from then on.
+type Round<'a> = (Option<&'a [&'a str]>, &'a str, &'a [&'a str]);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_list_takes_effect_on_the_running_process() {
@@ -101,8 +100,7 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
 
     let mut want = BTreeSet::new();
     let mut dropped = 0.0;
-    // The list, what the process says about it, and who is let in from then on.
-    let rounds: [(Option<&[&str]>, &str, &[&str]); 4] = [
+    let rounds: [Round; 4] = [
         (None, "", &[ANNA]),
         (Some(&[BELA, "", "# the other one"]), "lists read again", &[BELA]),
         (Some(&[ANNA, BELA, "did:plc"]), "the lists as they were stay in force", &[BELA]),
@@ -130,7 +128,7 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
             rows => Err(format!("round {}: {rows:?}, not {want:?}", round + 1)),
         })
         .await;
-        assert_eq!(serve.metric(&not_allowed()).await, Some(dropped), "round {}", round + 1);
+        assert_eq!(serve.metric(&series(DropReason::NotAllowed)).await, Some(dropped), "round {}", round + 1);
     }
     assert!(serve.running.log().contains("line 3"), "the broken line is not named");
 }
