@@ -1,4 +1,5 @@
-//! The `almanac` binary.
-fn main() -> anyhow::Result<()> {
+//! The executable: everything is in the library.
+
+fn main() -> std::process::ExitCode {
     almanac::cli::main()
 }

@@ -1,16 +1,126 @@
-//! Commands.
+//! The command line: one file per subcommand.
+//!
+//! In: arguments. Out: results on stdout, everything else on stderr, and an exit code: 0 done, 1 failed, 2 wrong usage.
+//! Never: work that a room should do.
+
+mod config;
+mod decode;
+mod demo;
 #[cfg(feature = "devnet")]
 mod devnet;
+mod events;
+mod flags;
+mod migrate;
+mod postgres;
+mod rebuild;
+mod record;
+mod replay;
+mod serve;
+mod status;
+mod table;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
+
+/// An event-sourced AT Protocol pipeline for calendar apps.
+///
+/// Almanac follows relays and PDSes, keeps calendar events and RSVPs in an append-only log, and folds the log into Postgres
+/// tables that apps query, in SQL or over HTTP. Without a database URL it runs a private Postgres.
+///
+/// Try it without a network: `almanac demo`. Follow a relay: `almanac serve --relay HOST`.
+#[derive(Parser)]
+#[command(name = "almanac", version, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    global: flags::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Follow relays and PDSes, keep the index up to date, answer over HTTP
+    Serve(serve::ServeArgs),
+    /// Show what Almanac does, on this machine, without a network
+    Demo(demo::DemoArgs),
+    /// Feed recorded frames through the same path as live ones
+    Replay(replay::ReplayArgs),
+    /// Record what relays and PDSes send into a dump
+    Record(record::RecordArgs),
+    /// Print what recorded frames say, as JSON lines; needs no database
+    Decode(decode::DecodeArgs),
+    /// Show upcoming events
+    Events(events::EventsArgs),
+    /// Tell what the log and the index know of one record
+    Trace(trace::TraceArgs),
+    /// Tell how far log and index are, and what they hold
+    Status(status::StatusArgs),
+    /// Fold the whole log into new tables and exchange them for the old
+    Rebuild(rebuild::RebuildArgs),
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Check or show the settings
+    Config(config::ConfigArgs),
+    /// The private PostgreSQL server in the data directory
+    Postgres(postgres::PostgresArgs),
+    /// A made-up network with really signed frames
+    #[cfg(feature = "devnet")]
+    Devnet(devnet::DevnetArgs),
+}
 
 /// Runs the command line.
-///
-/// # Errors
-/// What the command says.
-pub fn main() -> anyhow::Result<()> {
-    #[derive(clap::Parser)]
-    enum Cli {
-        Devnet(devnet::DevnetArgs),
+pub fn main() -> ExitCode {
+    // Every TLS connection uses this one; without it a second provider in the dependency tree would make them panic.
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("almanac: the runtime cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("almanac: {error:#}");
+            if error.downcast_ref::<ConfigError>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
     }
-    let Cli::Devnet(args) = <Cli as clap::Parser>::parse();
-    devnet::run(args)
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Serve(args) => serve::run(&global, args).await?,
+        Command::Demo(args) => demo::run(&global, args).await?,
+        Command::Replay(args) => return replay::run(&global, args).await,
+        Command::Record(args) => {
+            let settings = global
+                .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;
+            let configured: Vec<_> = settings.relays.iter().chain(&settings.pdses).cloned().collect();
+            record::run(args, Some(settings.environment), &configured).await?;
+        }
+        Command::Decode(args) => return decode::run(&args),
+        Command::Events(args) => events::run(&global, args).await?,
+        Command::Trace(args) => return trace::run(&global, args).await,
+        Command::Status(args) => status::run(&global, args).await?,
+        Command::Rebuild(args) => rebuild::run(&global, args).await?,
+        Command::Migrate => migrate::run(&global).await?,
+        Command::Config(args) => config::run(&global, args)?,
+        Command::Postgres(args) => postgres::run(args, &global.settings([])?.data_dir).await?,
+        #[cfg(feature = "devnet")]
+        Command::Devnet(args) => devnet::run(args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `almanac decode … | head` is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }

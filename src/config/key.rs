@@ -55,7 +55,12 @@ pub const KEYS: &[Key] = &[
         Some("community.lexicon.calendar.event,community.lexicon.calendar.rsvp"),
         "collections to keep: names, or prefixes such as community.lexicon.calendar.*",
     ),
-    text("filter.dids", "ALMANAC_DIDS", Some("network"), "network (everybody but the denied) or allowlist"),
+    text(
+        "filter.dids",
+        "ALMANAC_DIDS",
+        None,
+        "network (everybody but the denied) or allowlist; unset: allowlist when one is given, else network",
+    ),
     list("filter.allow", "ALMANAC_ALLOW", None, "allowlist: DIDs"),
     text(
         "filter.allow_file",

@@ -72,7 +72,10 @@ impl Settings {
         };
         let rule = match parse("filter.dids") {
             Some("allowlist") => DidRule::Allowlist,
-            Some("network") | None => DidRule::Network,
+            Some("network") => DidRule::Network,
+            // Whoever gives an allowlist wants nobody else, unless he says so.
+            None if layers.list("filter.allow").is_empty() && parse("filter.allow_file").is_none() => DidRule::Network,
+            None => DidRule::Allowlist,
             Some(other) => {
                 return Err(layers.refuse("filter.dids", format!("{other:?} is neither `network` nor `allowlist`")));
             }

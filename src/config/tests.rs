@@ -42,6 +42,16 @@ fn later_layers_win_and_say_where_they_come_from() {
     assert_eq!(source("listen.public"), "default");
 }
 
+#[test]
+fn an_allowlist_alone_shuts_everybody_else_out() {
+    let rule = |variables: &[(&str, &str)]| {
+        Settings::check(&read("", variables, &[]).unwrap()).unwrap().policy().unwrap().dids
+    };
+    assert_eq!(rule(&[]), DidRule::Network);
+    assert_eq!(rule(&[("ALMANAC_ALLOW", "did:plc:a")]), DidRule::Allowlist);
+    assert_eq!(rule(&[("ALMANAC_ALLOW", "did:plc:a"), ("ALMANAC_DIDS", "network")]), DidRule::Network);
+}
+
 fn tempfile_suffix(path: &str) -> String {
     path.rsplit('/').next().unwrap().to_owned()
 }

@@ -101,9 +101,29 @@ impl DbError {
                 }
             }
             sqlx::Error::Tls(error) => Self::Tls { to, reason: error.to_string() },
+            // The handshake's refusals arrive inside an IO error.
+            sqlx::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                Self::Tls { to, reason: error.to_string() }
+            }
             sqlx::Error::Io(error) => Self::CannotConnect { to, reason: error.to_string() },
             sqlx::Error::Configuration(error) => Self::BadUrl { reason: error.to_string() },
             error => Self::CannotConnect { to, reason: error.to_string() },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_a_matter_of_tls() {
+        let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let error = sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, refused));
+        let options = "postgres://me:hunter2@db.example/almanac".parse().unwrap();
+        let error = DbError::from_connect(error, &options);
+        let text = error.to_string();
+        assert!(matches!(error, DbError::Tls { .. }), "{text}");
+        assert!(text.contains("UnknownIssuer") && text.contains("sslrootcert") && !text.contains("hunter2"), "{text}");
     }
 }

@@ -59,15 +59,6 @@ impl Cursors {
         self.lock().get(upstream).copied()
     }
 
-    /// Steps over a frame that cannot be received, if the upstream is still there.
-    pub fn step_over(&self, upstream: &str, seq: Seq) {
-        if let Some(cursor) = self.lock().get_mut(upstream)
-            && cursor.seq == seq
-        {
-            cursor.seq += 1;
-        }
-    }
-
     pub(super) fn advance(&self, batch: &Batch) {
         let marks = batch.cursor_marks();
         if marks.is_empty() {

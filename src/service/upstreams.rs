@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use metrics::{describe_gauge, gauge};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api::UpstreamView;
 use crate::config::Settings;
-use crate::event::{Upstream, UpstreamKind};
+use crate::event::UpstreamKind;
 use crate::ingest::{Cursors, HostWord};
 use crate::source::DeliverySender;
 use crate::source::relay::{self, RelayOptions, RelayUrl, Subscription, SubscriptionState, SubscriptionStatus};
@@ -36,7 +35,7 @@ impl Upstreams {
     pub fn new(settings: &Settings, cursors: Arc<Cursors>) -> Self {
         let options = RelayOptions { extra_ca: settings.extra_ca.clone(), ..RelayOptions::default() };
         let subscribe = |url: &RelayUrl, kind: UpstreamKind| {
-            let upstream = Arc::new(Upstream { kind, ..url.upstream(kind) });
+            let upstream = Arc::new(url.upstream(kind));
             (Subscription { upstream, url: url.clone(), options: options.clone() }, Arc::new(SubscriptionStatus::new()))
         };
         let relays = settings.relays.iter().map(|url| subscribe(url, UpstreamKind::Relay));
@@ -53,15 +52,7 @@ impl Upstreams {
         let mut tasks = JoinSet::new();
         for (subscription, status) in &self.all {
             let (cursors, name, seen) = (self.cursors.clone(), subscription.upstream.name.clone(), status.clone());
-            let resume = move || {
-                // A message that no connection takes would come again for ever.
-                if let Some(oversized) = seen.snapshot().oversized
-                    && let (Some(cursor), 2..) = (oversized.cursor, oversized.times)
-                {
-                    cursors.step_over(&name, cursor);
-                }
-                cursors.get(&name).map(|cursor| cursor.seq)
-            };
+            let resume = move || seen.resume_after(cursors.get(&name).map(|cursor| cursor.seq));
             tasks.spawn(relay::run(subscription.clone(), resume, out.clone(), status.clone(), stop.clone()));
         }
         tasks
@@ -104,7 +95,9 @@ impl Upstreams {
                 cursor: cursor.map(|c| c.seq),
                 lag_seconds: cursor.and_then(|c| c.lag_seconds()).map(|s| s as i64),
                 last_event_time: cursor.and_then(|c| c.event_time),
-                last_error: snapshot.last_error.map(|(at, error)| format!("{}: {error}", at.format("%Y-%m-%dT%H:%M:%SZ"))),
+                last_error: snapshot
+                    .last_error
+                    .map(|(at, error)| format!("{}: {error}", at.format("%Y-%m-%dT%H:%M:%SZ"))),
             }
         };
         self.all.iter().map(view).collect()
@@ -149,16 +142,5 @@ fn state_word(state: &SubscriptionState) -> &'static str {
         SubscriptionState::Connected { .. } => "live",
         SubscriptionState::Backoff { .. } => "waiting",
         SubscriptionState::Stopped { .. } => "stopped",
-    }
-}
-
-/// How long ago, for people.
-pub fn ago(time: chrono::DateTime<Utc>) -> String {
-    let seconds = (Utc::now() - time).num_seconds().max(0);
-    match seconds {
-        0..=119 => format!("{seconds} s ago"),
-        120..=7199 => format!("{} min ago", seconds / 60),
-        7200..=172_799 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} d ago", seconds / 86_400),
     }
 }

@@ -1,0 +1,87 @@
+//! `almanac status`: how far log and index are, from the database itself; a `serve` need not run.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::flags::Global;
+use super::table::{print_json, table};
+use crate::projection::{checksum, query};
+use crate::service;
+
+#[derive(clap::Args)]
+pub(super) struct StatusArgs {
+    /// Also a hash of each table over what apps see: equal hashes, equal contents
+    #[arg(long)]
+    checksum: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Status {
+    environment: String,
+    database: String,
+    events: i64,
+    rsvps: i64,
+    log_position: i64,
+    projection_position: i64,
+    upstreams: Vec<UpstreamStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<BTreeMap<&'static str, String>>,
+}
+
+#[derive(Serialize)]
+struct UpstreamStatus {
+    host: String,
+    kind: String,
+    cursor: i64,
+    lag_seconds: Option<i64>,
+    last_event_time: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+pub(super) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<()> {
+    let settings = global.settings([])?;
+    let db = service::open(&settings, false).await?;
+    let index = query::status(db.pool()).await?;
+    let upstream = |cursor: query::CursorView| UpstreamStatus {
+        host: cursor.upstream,
+        kind: cursor.kind,
+        cursor: cursor.seq,
+        lag_seconds: cursor.lag_seconds,
+        last_event_time: cursor.event_time,
+    };
+    let status = Status {
+        environment: settings.environment.to_string(),
+        database: db.describe(),
+        events: index.events,
+        rsvps: index.rsvps,
+        log_position: index.log_position,
+        projection_position: index.projection_position,
+        upstreams: index.cursors.into_iter().map(upstream).collect(),
+        checksum: if args.checksum { Some(checksum(db.pool()).await?) } else { None },
+    };
+    db.close().await;
+    if args.json {
+        return print_json(&status);
+    }
+    println!("environment  {}", status.environment);
+    println!("database     {}", status.database);
+    println!("log          {} events", status.log_position);
+    let behind = status.log_position - status.projection_position;
+    println!("index        {} events and {} RSVPs shown, {behind} log events behind", status.events, status.rsvps);
+    if !status.upstreams.is_empty() {
+        let mut table = table(&["upstream", "kind", "cursor", "last event", "lag"]);
+        for u in &status.upstreams {
+            let time = u.last_event_time.map_or("-".to_owned(), |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+            let lag = u.lag_seconds.map_or("-".to_owned(), |s| format!("{s} s"));
+            table.add_row([&u.host, &u.kind, &u.cursor.to_string(), &time, &lag]);
+        }
+        println!("{table}");
+    }
+    for (name, hash) in status.checksum.iter().flatten() {
+        println!("{name:<16} {hash}");
+    }
+    Ok(())
+}
