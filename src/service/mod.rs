@@ -28,15 +28,9 @@ pub async fn open(settings: &Settings, install: bool) -> anyhow::Result<Db> {
     } else {
         db::open(&settings.database, POOL).await?
     };
-    tracing::info!("database: {}", db.describe());
     db.migrate().await.context("the tables cannot be brought up to date")?;
     event_log::stamp(db.pool(), &settings.environment).await?;
     Ok(db)
-}
-
-/// Opens the database to look at it: it must have its tables, and belong to this environment unless none was named.
-pub async fn open_to_read(settings: &Settings) -> anyhow::Result<Db> {
-    open(settings, false).await
 }
 
 /// Makes every metric exist at zero.
