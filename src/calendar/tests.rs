@@ -135,8 +135,10 @@ fn body() -> impl Strategy<Value = Body> {
     ]
 }
 
+type Seen = (Vec<(RecordKey, Cid)>, Vec<(Did, AccountState)>);
+
 /// What apps see: live records with their CIDs, and account states. Not revs, not positions.
-fn seen(events: &[(Event, i64)]) -> (Vec<(RecordKey, Cid)>, Vec<(Did, AccountState)>) {
+fn seen(events: &[(Event, i64)]) -> Seen {
     let mut state = State::default();
     for (i, (event, seq)) in events.iter().enumerate() {
         let position = i as i64 + 1;
