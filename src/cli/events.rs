@@ -24,14 +24,14 @@ pub(super) struct EventsArgs {
 }
 
 pub(super) async fn run(global: &Global, args: EventsArgs) -> anyhow::Result<()> {
-    let settings = global.settings([])?;
+    let mut settings = global.settings([])?;
     let query = EventQuery {
         ends_after: if args.all { None } else { Some(Utc::now()) },
         text: args.text.as_deref().map(SearchText::parse).transpose()?,
         limit: Limit::new(args.limit).expect("the flag's range is the limit's"),
         ..EventQuery::default()
     };
-    let db = service::open(&settings, false).await?;
+    let db = service::open_to_read(&mut settings).await?;
     let page = query::list_events(db.pool(), &query).await;
     db.close().await;
     let page = page?;

@@ -33,6 +33,18 @@ pub async fn open(settings: &Settings, install: bool) -> anyhow::Result<Db> {
     Ok(db)
 }
 
+/// Opens the database to look at it. Its tables stay as they are. When nobody named an environment, the database's own is
+/// taken; one that was named must be it.
+pub async fn open_to_read(settings: &mut Settings) -> anyhow::Result<Db> {
+    let db = db::open(&settings.database, POOL).await?;
+    if settings.environment_named {
+        event_log::check(db.pool(), &settings.environment).await?;
+    } else {
+        settings.environment = event_log::stamped(db.pool()).await?;
+    }
+    Ok(db)
+}
+
 /// Makes every metric exist at zero.
 pub fn register_metrics() {
     crate::source::describe_metrics();
