@@ -106,8 +106,8 @@ fn header(reader: &mut Reader<'_>) -> Result<Kind, Reject> {
     let (mut op, mut t) = (None, None);
     for _ in 0..reader.map()? {
         match reader.key()? {
-            b"op" => op = Some(reader.int()?),
-            b"t" => t = Some(reader.text()?),
+            b"op" => once("op of the header", &mut op, reader.int()?)?,
+            b"t" => once("t of the header", &mut t, reader.text()?)?,
             _ => reader.skip()?,
         }
     }
@@ -209,10 +209,10 @@ fn raw_op<'a>(reader: &mut Reader<'a>) -> Result<RawOp<'a>, Reject> {
     let (mut action, mut path, mut cid, mut prev) = (None, None, None, None);
     for _ in 0..reader.map()? {
         match reader.key()? {
-            b"action" => action = Some(reader.text()?),
-            b"path" => path = Some(reader.text()?),
-            b"cid" => cid = reader.link_or_null()?,
-            b"prev" => prev = reader.link_or_null()?,
+            b"action" => once("action of an operation", &mut action, reader.text()?)?,
+            b"path" => once("path of an operation", &mut path, reader.text()?)?,
+            b"cid" => once("cid of an operation", &mut cid, reader.link_or_null()?)?,
+            b"prev" => once("prev of an operation", &mut prev, reader.link_or_null()?)?,
             _ => reader.skip()?,
         }
     }
@@ -224,5 +224,13 @@ fn raw_op<'a>(reader: &mut Reader<'a>) -> Result<RawOp<'a>, Reject> {
         Some(other) => return Err(Reject::new(Reason::OpShape, format!("action {other:?} on {path}"))),
         None => return Err(Reject::new(Reason::MissingField, format!("operation on {path} without action"))),
     };
-    Ok(RawOp { action, path, cid, prev })
+    Ok(RawOp { action, path, cid: cid.flatten(), prev: prev.flatten() })
+}
+
+/// Sets a field that may be there once: two values would let two readers see two frames.
+fn once<T>(name: &str, field: &mut Option<T>, value: T) -> Result<(), Reject> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Reject::new(Reason::DuplicateKey, name)),
+    }
 }

@@ -187,6 +187,26 @@ pub fn decode(frame: &Bytes, outline: &Outline<'_>, wanted: impl Fn(&str) -> boo
     }
 }
 
+/// The names of all fields that are read, here or by the outline.
+const KNOWN: [&[u8]; 16] = [
+    b"ops",
+    b"seq",
+    b"repo",
+    b"did",
+    b"time",
+    b"rev",
+    b"since",
+    b"blocks",
+    b"commit",
+    b"prevData",
+    b"handle",
+    b"active",
+    b"status",
+    b"name",
+    b"error",
+    b"message",
+];
+
 /// The fields of every kind that are read beyond the outline.
 #[derive(Default)]
 struct Fields<'a> {
@@ -206,9 +226,21 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Reject> {
         let mut fields = Fields::default();
+        let mut seen = 0u32;
         let text_or_null = |reader: &mut Reader<'a>| if reader.null() { Ok(None) } else { reader.text().map(Some) };
         for _ in 0..reader.map()? {
-            match reader.key()? {
+            let key = reader.key()?;
+            // Order does not matter, but two values for one field would let two readers see two frames.
+            if let Some(known) = KNOWN.iter().position(|known| *known == key) {
+                if seen >> known & 1 == 1 {
+                    return Err(Reject::new(
+                        Reason::DuplicateKey,
+                        format!("{} of the frame", KNOWN[known].escape_ascii()),
+                    ));
+                }
+                seen |= 1 << known;
+            }
+            match key {
                 b"rev" => fields.rev = Some(reader.text()?),
                 b"since" => fields.since = text_or_null(reader)?,
                 b"blocks" => fields.blocks = Some(reader.bytes()?),
