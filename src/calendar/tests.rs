@@ -3,6 +3,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::lenient::without_nul;
 use super::*;
 use crate::event::{AccountStatus, AtUri, Body, Cid, Codec, Did, Event, Handle, Logged, Nsid, Rev, Rkey};
 
