@@ -161,16 +161,20 @@ async fn the_server_is_stopped() {
     scene.relay.release(MANY);
     let said = scene.watch().await;
     assert!(said.contains_key("log"), "what cannot be written is not named: {said:?}");
-    let sent = scene.relay.sent();
-    assert!(sent < MANY, "the relay felt nothing");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(scene.relay.sent(), sent, "the relay still gets rid of frames");
+    // It takes what it may hold, and then no more.
+    let sent = eventually("the relay is slowed down", LIMIT, async || {
+        let before = scene.relay.sent();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if scene.relay.sent() == before { Ok(before) } else { Err(format!("{before} frames and more")) }
+    })
+    .await;
+    assert!(sent < MANY, "the relay got rid of everything");
 
     let postgres = server(dir.path()).await;
     scene.until_ready().await;
     let pid = scene.serve.running.pid();
     eprintln!("held {sent} frames; at most {} MB", peak_megabytes(pid));
-    assert!(peak_megabytes(pid) < 500, "{} MB", peak_megabytes(pid));
+    assert!(peak_megabytes(pid) < 300, "{} MB", peak_megabytes(pid));
     scene.all_is_there(url.expose(), db.pool()).await;
     db.close().await;
     postgres.stop().await;

@@ -40,8 +40,8 @@ async fn until(pool: &PgPool, of: &'static str, target: i64, runs: &mut support:
 
 #[tokio::test]
 async fn killed_twenty_times_and_run_again() {
-    let seed: u64 = std::env::var("ALMANAC_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    eprintln!("ALMANAC_TEST_SEED={seed}");
+    let seed: u64 = std::env::var("TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    eprintln!("TEST_SEED={seed}");
     let mut dice = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let dump = folder.path().join("calendar.frames");

@@ -1,9 +1,10 @@
 //! What apps see is a function of the set of frames: any order, doubled, split over two upstreams that number
-//! differently, live and replayed mixed, cut into batches and processes anywhere.
+//! differently, live and replayed mixed, cut into batches and processes anywhere. The log then holds the same records.
 
 #[allow(dead_code)] // Parts of these are there for other tests.
 mod support {
     pub mod frames;
+    pub mod log;
     pub mod postgres;
 }
 
@@ -26,18 +27,22 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use sqlx::PgPool;
+use support::log::{self, Contents};
 use support::postgres::TestDb;
 
 const FRAMES: usize = 600;
 
 type Sums = BTreeMap<&'static str, String>;
 
+/// What apps see, and what the log holds.
+type Outcome = (Sums, Contents);
+
 /// One network, what it says in the end, and the hashes of its frames taken in as they came.
 struct Network {
     relay: Vec<Frame>,
     /// The same happenings as another host tells them: its numbers are others.
     pds: Vec<Frame>,
-    sums: Sums,
+    want: Outcome,
 }
 
 static NETWORK: LazyLock<Network> = LazyLock::new(|| {
@@ -46,13 +51,13 @@ static NETWORK: LazyLock<Network> = LazyLock::new(|| {
     let pds: Vec<Frame> = relay.iter().map(renumbered).collect();
     let truth = traffic.truth_json();
     assert_all_of_it_happens(&truth);
-    let sums = runtime().block_on(async {
+    let want = runtime().block_on(async {
         let db = TestDb::fresh().await;
         take_in(db.db(), relay.iter().map(|frame| delivery(frame, "relay.test", true)).collect()).await;
         assert_eq!(shown(db.pool()).await, visible(&truth), "the index does not show what the network holds");
-        checksum(db.pool()).await.unwrap()
+        outcome(db.pool()).await
     });
-    Network { relay, pds, sums }
+    Network { relay, pds, want }
 });
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -107,6 +112,10 @@ fn visible(truth: &serde_json::Value) -> BTreeSet<(String, String)> {
         .collect()
 }
 
+async fn outcome(pool: &PgPool) -> Outcome {
+    (checksum(pool).await.unwrap(), log::contents(pool).await)
+}
+
 async fn shown(pool: &PgPool) -> BTreeSet<(String, String)> {
     let rows = "select uri, cid from calendar.events union all select uri, cid from calendar.rsvps";
     sqlx::query_as(rows).fetch_all(pool).await.unwrap().into_iter().collect()
@@ -158,7 +167,7 @@ async fn take_in(db: &Db, deliveries: Vec<Delivery>) {
 }
 
 /// Everything about one case follows from its seed.
-async fn hashes_of(seed: u64) -> (Sums, Sums) {
+async fn outcomes_of(seed: u64) -> (Outcome, Outcome) {
     let network = &*NETWORK;
     let mut dice = StdRng::seed_from_u64(seed);
     let mut deliveries = Vec::new();
@@ -182,9 +191,9 @@ async fn hashes_of(seed: u64) -> (Sums, Sums) {
         let life = dice.random_range(1..=deliveries.len().min(FRAMES));
         take_in(db.db(), deliveries.drain(..life).collect()).await;
     }
-    let live = checksum(db.pool()).await.unwrap();
+    let live = outcome(db.pool()).await;
     rebuild(&mut db.db().connect().await.unwrap(), |_, _| {}).await.unwrap();
-    (live, checksum(db.pool()).await.unwrap())
+    (live, outcome(db.pool()).await)
 }
 
 proptest! {
@@ -192,8 +201,8 @@ proptest! {
 
     #[test]
     fn any_order_any_carrier_any_batches(seed: u64) {
-        let want = &NETWORK.sums;
-        let (folded, rebuilt) = runtime().block_on(hashes_of(seed));
+        let want = &NETWORK.want;
+        let (folded, rebuilt) = runtime().block_on(outcomes_of(seed));
         prop_assert_eq!(&folded, want, "folded as it came, seed {}", seed);
         prop_assert_eq!(&rebuilt, want, "rebuilt, seed {}", seed);
     }

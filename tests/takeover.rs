@@ -12,11 +12,22 @@ mod support {
     pub mod serve;
 }
 
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::almanac::devnet::Frame;
+use ::almanac::event::{Delivery, Environment, Upstream, UpstreamKind};
+use ::almanac::event_log::Appender;
+use ::almanac::filter::{CollectionSet, DidRule, Policy};
+use ::almanac::ingest::{Cursors, Ingest, IngestError, Judge, Sink};
+use ::almanac::source::{QueueLimits, delivery_queue};
+use arc_swap::ArcSwap;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use sqlx::PgPool;
 use support::almanac::checksum;
+use support::child::Running;
 use support::postgres::TestDb;
 use support::relay::Relay;
 use support::serve::{Serve, eventually};
@@ -124,6 +135,35 @@ async fn a_standby_takes_over_from_the_killed_and_from_the_stopped() {
     assert_eq!(have, calm(&frames).await);
 }
 
+/// While everything that there is comes as fast as it goes, so that a transaction is nearly always under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_serve_that_is_killed_again_and_again_misses_nothing() {
+    let seed: u64 = std::env::var("TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    eprintln!("TEST_SEED={seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let frames = frames::calendar(seed, 8_000);
+    let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
+    let relay = Relay::start(&frames).await;
+    let mut at = Vec::new();
+    let mut serve = Serve::start(db.url().expose(), &relay.url, folder.path());
+    eventually("connected", LIMIT, async || if relay.connections() == 1 { Ok(()) } else { Err(String::new()) }).await;
+    for kill in 1..=12 {
+        let before = cursor(db.pool()).await.unwrap_or(0);
+        relay.release(frames.len() * kill / 14);
+        until_cursor(db.pool(), "frames flow", |seq| seq > before, LIMIT).await;
+        tokio::time::sleep(Duration::from_micros(dice.random_range(0..100_000))).await;
+        serve.kill();
+        at.push(cursor(db.pool()).await.unwrap());
+        serve = Serve::start(db.url().expose(), &relay.url, folder.path());
+    }
+    eprintln!("killed at {at:?} of {}", relay.last_seq());
+    relay.release(frames.len());
+    let last = relay.last_seq();
+    until_cursor(db.pool(), "the stream ends", |seq| seq == last, LIMIT).await;
+    until_folded(db.pool()).await;
+    assert_eq!((checksum(db.url().expose()), log::contents(db.pool()).await), calm(&frames).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_beside_a_running_serve_waits_and_says_so() {
     let frames = frames::calendar(6, 400);
@@ -160,16 +200,59 @@ async fn a_process_of_another_environment_is_refused() {
     let dump = folder.path().join("calendar.frames");
     frames::write(&dump, &frames::calendar(6, 10));
     let serve = ["serve", "--relay", "ws://127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    for args in [&serve[..], &["replay", dump.to_str().unwrap()], &["rebuild"], &["status"]] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_almanac"));
+    for (i, args) in
+        [&serve[..], &["replay", dump.to_str().unwrap()], &["rebuild"], &["status"]].into_iter().enumerate()
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_almanac"));
         command.args(args).args(["--environment", "prod", "--database-url", url]);
-        let began = std::time::Instant::now();
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        let mut process = Running::start(args[0], &mut command, &folder.path().join(format!("{i}.log")));
+        let status = process.end(SECONDS);
+        let said = process.log();
+        assert_eq!(status.code(), Some(1), "{args:?}: {said}");
         assert!(said.contains("`test`") && said.contains("`prod`"), "{args:?} does not name both environments: {said}");
-        assert!(began.elapsed() < SECONDS, "{args:?} took {:?}", began.elapsed());
     }
     let events: i64 = sqlx::query_scalar("select count(*) from log.event").fetch_one(db.pool()).await.unwrap();
     assert_eq!(events, 0);
+}
+
+/// Another process led while this one's connection was gone. It must learn that from its next append, not from the one
+/// after, which may be hours away.
+#[tokio::test]
+async fn a_replaced_appender_ends_although_nothing_more_comes() {
+    let db = TestDb::fresh().await;
+    let frames = frames::calendar(6, 40);
+    let appender = Appender::try_lead(db.db().connect().await.unwrap(), "first").await.unwrap().unwrap();
+    sqlx::query("update log.head set leader = 'second'").execute(db.pool()).await.unwrap();
+    let policy = Policy {
+        environment: Environment::parse("test").unwrap(),
+        collections: CollectionSet::parse(["community.lexicon.calendar.*"]).unwrap(),
+        dids: DidRule::Network,
+        allowed: Default::default(),
+        denied: Default::default(),
+    };
+    let (position, _head) = tokio::sync::watch::channel(0);
+    let ingest = Ingest {
+        judge: Judge::new(Default::default(), None),
+        policy: Arc::new(ArcSwap::from_pointee(policy)),
+        cursors: Arc::new(Cursors::default()),
+        position,
+        health: Box::new(|_| {}),
+        on_host_word: Box::new(|_| {}),
+    };
+    let (out, queue) = delivery_queue(QueueLimits::default());
+    let upstream = Arc::new(Upstream { kind: UpstreamKind::Relay, name: "relay.test".into() });
+    let delivery = |frame: &Frame| Delivery {
+        upstream: upstream.clone(),
+        seen_at: chrono::Utc::now(),
+        live: true,
+        frame: frame.bytes.clone().into(),
+    };
+    for frame in &frames {
+        out.send(delivery(frame)).await.unwrap();
+    }
+    let sink = Sink::Log { db: db.db().clone(), appender: Box::new(appender), name: "first".to_owned() };
+    let ended = tokio::time::timeout(SECONDS, ingest.run(queue, sink)).await.expect("it waits for more");
+    assert!(matches!(ended, Err(IngestError::Replaced)));
+    assert!(out.send(delivery(&frames[0])).await.is_err(), "deliveries go on into nothing");
+    assert_eq!(cursor(db.pool()).await, None);
 }
