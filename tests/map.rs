@@ -18,8 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("source", &["db", "network"]),
     ("ingest", &["source", "decode", "filter", "network", "event_log", "db"]),
     ("event_log", &["db"]),
-    // The index keeps each record in its JSON form, which `decode::record_json` alone makes.
-    ("projection", &["event_log", "calendar", "db", "decode"]),
+    ("projection", &["event_log", "calendar", "db"]),
     ("api", &["calendar", "projection", "effects", "publisher", "identity"]),
     ("effects", &["event_log", "calendar", "network", "db"]),
     ("network", &[]),

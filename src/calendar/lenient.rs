@@ -173,7 +173,7 @@ fn read_time(given: &str) -> Option<(DateTime<Utc>, Option<&'static str>)> {
 }
 
 /// Replaces the character U+0000, which Postgres cannot hold, by U+FFFD. Returns whether there was one.
-pub fn without_nul(value: &mut Value) -> bool {
+pub(super) fn without_nul(value: &mut Value) -> bool {
     match value {
         Value::String(text) if text.contains('\0') => {
             *text = text.replace('\0', "\u{fffd}");

@@ -9,6 +9,7 @@ pub mod embedded;
 mod error;
 pub mod install;
 mod migrations;
+mod session;
 mod url;
 
 use std::{
@@ -23,7 +24,7 @@ use sqlx::{
 };
 
 use self::embedded::{Server, ServerOptions};
-pub use self::{embedded::EmbeddedError, error::DbError, url::DatabaseUrl};
+pub use self::{embedded::EmbeddedError, error::DbError, session::SessionId, url::DatabaseUrl};
 
 /// The database inside a private server.
 const EMBEDDED_DATABASE: &str = "almanac";
@@ -36,9 +37,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sent over each new connection. Long statements (a rebuild, an index) are ours and must not be cut by a server's
 /// default. The keepalives make the server notice within about a minute that we vanished with a lock in hand: the
-/// standby that waits for that lock would otherwise wait for the operating system's two hours.
+/// standby that waits for that lock would otherwise wait for the operating system's two hours. Statements are planned
+/// each time: a plan kept from when a table was empty scans it from end to end for every row of a batch, for as long as the
+/// connection lives.
 const SESSION: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; \
-     set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3";
+     set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3; \
+     set plan_cache_mode = force_custom_plan";
 
 /// Where the database is.
 #[derive(Clone, Debug)]

@@ -254,10 +254,8 @@ impl<'a> Reader<'a> {
     fn walk(&mut self, depth: usize, canonical: bool) -> Result<(), Reject> {
         let (major, value) = self.head()?;
         match major {
-            UINT | NINT => {
-                if canonical && i64::try_from(value).is_err() {
-                    return Err(self.reject(Reason::IntegerRange, "integer beyond 64 signed bits before"));
-                }
+            UINT | NINT if canonical && i64::try_from(value).is_err() => {
+                return Err(self.reject(Reason::IntegerRange, "integer beyond 64 signed bits before"));
             }
             BYTES => {
                 self.take(value)?;

@@ -108,12 +108,19 @@ pub struct Sync {
 pub struct Identity {
     /// Whose.
     pub did: Did,
-    /// The handle, if the host states a valid one.
-    pub handle: Option<Handle>,
+    /// The handle as the host wrote it.
+    pub handle: Option<Box<str>>,
     /// The host's number.
     pub seq: Seq,
     /// When.
     pub time: DateTime<Utc>,
+}
+
+impl Identity {
+    /// The handle, if it is one. `handle.invalid` is how hosts write "none that checks out".
+    pub fn known_handle(&self) -> Option<Handle> {
+        self.handle.as_deref().and_then(|h| Handle::parse(h).ok()).filter(|h| h.as_str() != "handle.invalid")
+    }
 }
 
 /// An `#account`.
@@ -163,8 +170,7 @@ pub fn decode(frame: &Bytes, outline: &Outline<'_>, wanted: impl Fn(&str) -> boo
         Kind::Sync => sync(outline, &fields).map(Message::Sync),
         Kind::Identity => Ok(Message::Identity(Identity {
             did: did(outline)?,
-            // A handle that is none says nothing; `handle.invalid` is how hosts write "none that checks out".
-            handle: fields.handle.and_then(|h| Handle::parse(h).ok()).filter(|h| h.as_str() != "handle.invalid"),
+            handle: fields.handle.map(Into::into),
             seq: seq(outline)?,
             time: time(outline)?,
         })),

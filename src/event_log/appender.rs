@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
+use crate::db::SessionId;
 use crate::event::{Body, Observed, Position, Seq, Upstream};
 
 /// Names this database's appender among all advisory locks. Any constant will do, as long as it never changes.
@@ -50,6 +51,7 @@ pub struct Appended {
 /// The only process that may append.
 pub struct Appender {
     connection: PgConnection,
+    session: SessionId,
     name: String,
 }
 
@@ -60,22 +62,29 @@ impl Appender {
         if !try_lock(&mut connection).await? {
             return Ok(None);
         }
+        let session = SessionId::of(&mut connection).await?;
         sqlx::query("update log.head set leader = $1").bind(name).execute(&mut connection).await?;
-        Ok(Some(Appender { connection, name: name.to_owned() }))
+        Ok(Some(Appender { connection, session, name: name.to_owned() }))
     }
 
-    /// Goes on over a new connection after the old one broke. `None` while the server still holds the lock for somebody
-    /// else's session, which may be our own old one.
+    /// Goes on over a new connection after the old one, whose session was `old`, broke. `None` while the server still
+    /// holds the lock for another session. When that may be our own old one, which the server does not know to be dead, it
+    /// is told to end it.
     ///
     /// # Errors
     /// [`LogError::Replaced`] when another process has appended in between: what this one remembers may be stale.
-    pub async fn try_resume(mut connection: PgConnection, name: &str) -> Result<Option<Appender>, LogError> {
+    pub async fn try_resume(
+        mut connection: PgConnection,
+        name: &str,
+        old: &SessionId,
+    ) -> Result<Option<Appender>, LogError> {
         let leader: Option<String> =
             sqlx::query_scalar("select leader from log.head").fetch_one(&mut connection).await?;
         if leader.as_deref() != Some(name) {
             return Err(LogError::Replaced);
         }
         if !try_lock(&mut connection).await? {
+            old.end(&mut connection).await?;
             return Ok(None);
         }
         // Another process may have come and gone between the two statements.
@@ -84,7 +93,13 @@ impl Appender {
         if leader.as_deref() != Some(name) {
             return Err(LogError::Replaced);
         }
-        Ok(Some(Appender { connection, name: name.to_owned() }))
+        let session = SessionId::of(&mut connection).await?;
+        Ok(Some(Appender { connection, session, name: name.to_owned() }))
+    }
+
+    /// The session that holds the lock.
+    pub fn session(&self) -> &SessionId {
+        &self.session
     }
 
     /// Starts a transaction. Dropping it undoes it.

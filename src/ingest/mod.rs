@@ -3,7 +3,7 @@
 //! In: deliveries. Out: observed events in the log, each upstream's cursor, and what is known per repository; a
 //! [`Tally`] of everything that went no further. Always true: a cursor moves in the transaction that appends what it
 //! covers; what is refused or dropped is counted under a reason; the same deliveries in any order, doubled, or through
-//! several upstreams leave the same log but for positions. Never: a second write path, IO other than the database.
+//! several upstreams leave the same records in the log, and the same latest word of either kind about each account. Never: a second write path, IO other than the database.
 //!
 //! [`Judge`] turns deliveries into a [`Batch`] without waiting for anything; [`Ingest::run`] moves batches to the log.
 

@@ -7,24 +7,29 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::batch::Batch;
 use super::judge::{HostWord, Judge};
 use super::scope::{self, Cursors};
 use super::{bystander, tally::Tally};
-use crate::db::Db;
+use crate::db::{Db, SessionId};
 use crate::event::{Delivery, Position};
 use crate::event_log::{Appended, Appender, LogError};
 use crate::filter::Policy;
 use crate::source::DeliveryReceiver;
 
-/// The names under which hosts' notices are counted.
-pub(super) const NOTICES: &[&str] = &["OutdatedCursor", "FutureCursor", "ConsumerTooSlow", "other"];
-
 /// How many deliveries are judged between two looks at everything else.
 const TAKE: usize = 256;
 /// A batch that moves only cursors leaves this often, so that a quiet app never replays days.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A transaction without an end for this long is given up with its connection: the wire may be cut without a word. The next
+/// attempt may take twice as long, so that a database that is only slow is not asked the same for ever.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The longest that patience grows.
+const PATIENCE_MAX: Duration = Duration::from_secs(600);
+/// How long statements of a moment may take.
+const MOMENT: Duration = Duration::from_secs(10);
 /// The longest pause between attempts to reach a database that is gone.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How often words about accounts that never came into scope are thrown away.
@@ -112,13 +117,14 @@ impl Ingest {
                     let policy = policy.load();
                     for delivery in taken.drain(..) {
                         if let Some(word) = judge.judge(&policy, &delivery, &mut batch) {
-                            count_notice(&word);
                             on_host_word(word);
                         }
                     }
                     cursors.advance(&batch);
                 }
                 _ = heartbeat.tick() => beat_due = true,
+                // Its end must be noticed on a quiet stream too.
+                () = batches.closed() => break false,
             }
         };
         // The appender's own error, if it ended, tells more than a closed queue.
@@ -129,11 +135,6 @@ impl Ingest {
         let totals = appending.await.expect("the appending task does not panic")?;
         Ok(Report { tally: judge.tally, appended: totals.new, duplicates: totals.duplicates })
     }
-}
-
-fn count_notice(word: &HostWord) {
-    let name = NOTICES.iter().find(|name| **name == &*word.notice.name).unwrap_or(&"other");
-    counter!("almanac_ingest_host_notices_total", "name" => *name).increment(1);
 }
 
 async fn append_all(
@@ -158,12 +159,17 @@ async fn append_all(
     while let Some(batch) = queue.recv().await {
         let started = Instant::now();
         let environment = policy.load().environment.clone();
-        let mut pause = Duration::from_millis(50);
+        let (mut pause, mut patience) = (Duration::from_millis(50), PATIENCE);
         let appended = loop {
-            let error = match append(&mut appender, &batch, &environment).await {
-                Ok(appended) => break appended,
-                Err(LogError::Replaced) => return Err(IngestError::Replaced),
-                Err(LogError::Database(error)) => error,
+            let error = match timeout(patience, append(&mut appender, &batch, &environment)).await {
+                Ok(Ok(appended)) => break appended,
+                Ok(Err(LogError::Replaced)) => return Err(IngestError::Replaced),
+                Ok(Err(LogError::Database(error))) => error,
+                Err(_) => {
+                    let late = no_answer(patience);
+                    patience = (patience * 2).min(PATIENCE_MAX);
+                    late
+                }
             };
             if !passes(&error) {
                 return Err(error.into());
@@ -171,7 +177,9 @@ async fn append_all(
             counter!("almanac_event_log_failed_appends_total").increment(1);
             tracing::warn!(%error, "the log cannot be written; the batch is kept and tried again");
             health(Err(format!("the log cannot be written: {error}")));
-            appender = resume(&db, &name, &mut pause, &health).await?;
+            let old = appender.session().clone();
+            drop(appender);
+            appender = resume(&db, &name, &old, &mut pause, &health).await?;
         };
         health(Ok(()));
         histogram!("almanac_event_log_append_seconds").record(started.elapsed().as_secs_f64());
@@ -185,7 +193,9 @@ async fn append_all(
         position.send_replace(appended.head);
         if pruned.elapsed() > PRUNE_EVERY {
             pruned = Instant::now();
-            if let Err(error) = bystander::prune(db.pool()).await {
+            if let Err(error) =
+                timeout(MOMENT, bystander::prune(db.pool())).await.unwrap_or_else(|_| Err(no_answer(MOMENT)))
+            {
                 tracing::warn!(%error, "old words about accounts out of scope could not be thrown away");
             }
         }
@@ -218,6 +228,7 @@ async fn append(
 async fn resume(
     db: &Db,
     name: &str,
+    old: &SessionId,
     pause: &mut Duration,
     health: &(dyn Fn(Result<(), String>) + Send + Sync),
 ) -> Result<Appender, IngestError> {
@@ -226,16 +237,22 @@ async fn resume(
         *pause = (*pause * 2).min(RETRY_MAX);
         let problem = match db.connect().await {
             Err(error) => error.to_string(),
-            Ok(connection) => match Appender::try_resume(connection, name).await {
-                Ok(Some(appender)) => return Ok(appender),
-                Ok(None) => "the server still holds the appender's lock for the broken connection".to_owned(),
-                Err(LogError::Replaced) => return Err(IngestError::Replaced),
-                Err(LogError::Database(error)) if passes(&error) => error.to_string(),
-                Err(LogError::Database(error)) => return Err(error.into()),
+            Ok(connection) => match timeout(MOMENT, Appender::try_resume(connection, name, old)).await {
+                Err(_) => no_answer(MOMENT).to_string(),
+                Ok(Ok(Some(appender))) => return Ok(appender),
+                Ok(Ok(None)) => "the server still holds the appender's lock for the broken connection".to_owned(),
+                Ok(Err(LogError::Replaced)) => return Err(IngestError::Replaced),
+                Ok(Err(LogError::Database(error))) if passes(&error) => error.to_string(),
+                Ok(Err(LogError::Database(error))) => return Err(error.into()),
             },
         };
         health(Err(format!("the log cannot be written: {problem}")));
     }
+}
+
+fn no_answer(limit: Duration) -> sqlx::Error {
+    let what = format!("no answer within {} s", limit.as_secs());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))
 }
 
 /// Whether an error is of the sort that goes away: the server is gone, restarts, is full, or asks to try again. Others

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use metrics::{gauge, histogram};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::fold::fold;
-use crate::db::Db;
+use crate::db::{Db, SessionId};
 use crate::event::Position;
 use crate::event_log;
 use crate::telemetry::{register_gauge, register_histogram};
@@ -16,6 +17,11 @@ use crate::telemetry::{register_gauge, register_histogram};
 pub(super) const BATCH: i64 = 2_000;
 /// Without a word from the appender the log is looked at this often, because another process may append too.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A step without an end for this long is given up with its connection: the wire may be cut without a word. The next attempt
+/// may take twice as long, so that a database that is only slow is not asked the same for ever.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The longest that patience grows.
+const PATIENCE_MAX: Duration = Duration::from_secs(600);
 /// The longest pause between attempts to reach a database that is gone.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -65,10 +71,10 @@ impl Projector {
     /// gone is waited for.
     pub async fn run(self, mut head: watch::Receiver<Position>) -> Result<(), ProjectionError> {
         let mut pause = Duration::from_millis(50);
-        let mut connection: Option<PgConnection> = None;
+        let mut line = Line { db: &self.db, open: None, old: None, patience: PATIENCE };
         loop {
             let last = head.has_changed().is_err();
-            match self.catch_up(&mut connection).await {
+            match line.catch_up().await {
                 Ok(()) => {
                     pause = Duration::from_millis(50);
                     (self.health)(Ok(()));
@@ -79,7 +85,7 @@ impl Projector {
                 Err(ProjectionError::Database(error)) if !is_ours(&error) => {
                     tracing::warn!(%error, "the index cannot be written; tried again");
                     (self.health)(Err(format!("the index cannot be written: {error}")));
-                    connection = None;
+                    line.hang_up();
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                     continue;
@@ -92,17 +98,65 @@ impl Projector {
             }
         }
     }
+}
 
-    async fn catch_up(&self, slot: &mut Option<PgConnection>) -> Result<(), ProjectionError> {
-        let connection = match slot {
-            Some(connection) => connection,
-            None => {
-                slot.insert(self.db.connect().await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))?)
+/// The projector's own connection, made anew when it broke.
+struct Line<'a> {
+    db: &'a Db,
+    open: Option<(PgConnection, SessionId)>,
+    /// The session that was given up: it may hold the lock on the checkpoint as long as the server believes in it.
+    old: Option<SessionId>,
+    patience: Duration,
+}
+
+impl Line<'_> {
+    async fn catch_up(&mut self) -> Result<(), ProjectionError> {
+        if self.open.is_none() {
+            self.open = Some(self.dial().await?);
+        }
+        let (connection, _) = self.open.as_mut().expect("it was opened above");
+        loop {
+            match timeout(self.patience, step(connection, "calendar")).await {
+                Ok(folded) => {
+                    let folded = folded?;
+                    self.patience = PATIENCE;
+                    if folded == 0 {
+                        return Ok(());
+                    }
+                }
+                Err(_) => {
+                    let late = no_answer(self.patience);
+                    self.patience = (self.patience * 2).min(PATIENCE_MAX);
+                    return Err(late.into());
+                }
             }
-        };
-        while step(connection, "calendar").await? > 0 {}
-        Ok(())
+        }
     }
+
+    async fn dial(&mut self) -> Result<(PgConnection, SessionId), sqlx::Error> {
+        let mut connection =
+            self.db.connect().await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))?;
+        let greet = async {
+            if let Some(old) = &self.old {
+                old.end(&mut connection).await?;
+            }
+            SessionId::of(&mut connection).await
+        };
+        let session = timeout(PATIENCE, greet).await.unwrap_or_else(|_| Err(no_answer(PATIENCE)))?;
+        self.old = None;
+        Ok((connection, session))
+    }
+
+    fn hang_up(&mut self) {
+        if let Some((_, session)) = self.open.take() {
+            self.old = Some(session);
+        }
+    }
+}
+
+fn no_answer(limit: Duration) -> sqlx::Error {
+    let what = format!("no answer within {} s", limit.as_secs());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))
 }
 
 /// Errors that say something about us, not about the server's health.

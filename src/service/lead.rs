@@ -11,6 +11,8 @@ use crate::event_log::Appender;
 
 /// How often a standby looks whether the appender is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long an attempt may take on a connection that stands.
+const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Waits until this process is the appender. `None` when it was told to stop before. `waiting` is told why it is not yet.
 pub async fn wait(
@@ -35,5 +37,8 @@ pub async fn wait(
 
 async fn attempt(db: &Db, name: &str) -> Result<Option<Appender>, String> {
     let connection = db.connect().await.map_err(|e| e.to_string())?;
-    Appender::try_lead(connection, name).await.map_err(|e| e.to_string())
+    match tokio::time::timeout(ATTEMPT, Appender::try_lead(connection, name)).await {
+        Ok(result) => result.map_err(|e| e.to_string()),
+        Err(_) => Err(format!("the database does not answer within {} s", ATTEMPT.as_secs())),
+    }
 }

@@ -27,6 +27,8 @@ use crate::source::{QueueLimits, delivery_queue};
 const CHECKS: [&str; 4] = ["appender", "log", "index", "upstreams"];
 /// How often the state of the upstreams is put on the health board.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
+/// How long reading what ingest remembers may take: some seconds for millions of accounts.
+const LOAD_LIMIT: Duration = Duration::from_secs(120);
 
 /// Where a running `serve` listens.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,7 @@ pub async fn serve(
     stopped: watch::Receiver<bool>,
     ready: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
+    let seen = lists::Seen::now(&settings);
     let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
     let cursors = Arc::new(Cursors::default());
     let upstreams = Arc::new(Upstreams::new(&settings, cursors.clone()));
@@ -77,7 +80,7 @@ pub async fn serve(
         }),
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
-    around.spawn(lists::watch(settings.clone(), policy.clone(), ended.clone()));
+    around.spawn(lists::watch(settings.clone(), seen, policy.clone(), ended.clone()));
     around.spawn(report_upstreams(upstreams.clone(), health.clone(), ended.clone()));
     tokio::spawn(crate::telemetry::upkeep(metrics));
     ready(addresses);
@@ -127,7 +130,8 @@ async fn work(
         };
         let Some((appender, name)) = lead::wait(db, stopped.clone(), waiting).await? else { return Ok(()) };
         health.set("appender", Ok(()));
-        let loaded = async { anyhow::Ok((load_scope(db.pool()).await?, load_cursors(db.pool()).await?)) }.await;
+        let load = async { anyhow::Ok((load_scope(db.pool()).await?, load_cursors(db.pool()).await?)) };
+        let loaded = tokio::time::timeout(LOAD_LIMIT, load).await.unwrap_or_else(|late| Err(late.into()));
         let (scope, known) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {

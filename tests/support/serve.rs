@@ -1,5 +1,6 @@
 //! `almanac serve` as a child process, and what it answers over HTTP.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use super::child::{Running, end_with_this_thread};
 
 /// A running `almanac serve` of the environment `test`.
 pub struct Serve {
-    running: Running,
+    /// The process.
+    pub running: Running,
     /// `http://127.0.0.1:PORT` of the public listener.
     pub public: String,
     /// `http://127.0.0.1:PORT` of the admin listener.
@@ -23,8 +25,14 @@ impl Serve {
     /// Starts it on `database_url`, following `relay`, and waits until it says that it is ready. `folder` is its data
     /// folder and holds its log.
     pub fn start(database_url: &str, relay: &str, folder: &Path) -> Self {
+        Self::start_with(database_url, relay, folder, &[])
+    }
+
+    /// The same, with further flags.
+    pub fn start_with(database_url: &str, relay: &str, folder: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_almanac"));
         command.args(["serve", "--json", "--environment", "test", "--database-url", database_url, "--relay", relay]);
+        command.args(flags);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
         end_with_this_thread(&mut command);
         let mut running = Running::start("almanac serve", &mut command, &folder.join("serve.log"));
@@ -37,6 +45,23 @@ impl Serve {
     /// Kills it with SIGKILL, which it must not have been dead before.
     pub fn kill(mut self) {
         assert!(self.running.kill(), "almanac serve had ended by itself");
+    }
+
+    /// What `/health/ready` answers: the status, and the checks that fail with their reasons.
+    pub async fn ready(&self) -> (StatusCode, BTreeMap<String, String>) {
+        let (status, body) = self.get(&format!("{}/health/ready", self.admin), &[]).await;
+        let value: Value = serde_json::from_str(&body).unwrap_or_else(|e| panic!("/health/ready: {e}: {body}"));
+        let checks = value["checks"].as_array().unwrap_or_else(|| panic!("no checks in {value}"));
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let failing = checks.iter().filter(|check| check["ok"] == false);
+        (status, failing.map(|check| (text(&check["name"]), text(&check["reason"]))).collect())
+    }
+
+    /// One series of `/metrics`, by its name with labels; `None` when it is not there.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let (_, text) = self.get(&format!("{}/metrics", self.admin), &[]).await;
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok();
+        text.lines().find_map(value)
     }
 
     /// One GET: status and body.

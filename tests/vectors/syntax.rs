@@ -82,8 +82,8 @@ fn at_uris() {
 #[test]
 fn cids() {
     let blessed = |text: &str| {
-        let Ok(cid) = text.parse::<cid::Cid>() else { return false };
-        cid.version() == cid::Version::V1
+        let Ok(cid) = text.parse::<ipld_core::cid::Cid>() else { return false };
+        cid.version() == ipld_core::cid::Version::V1
             && [0x71, 0x55].contains(&cid.codec())
             && (cid.hash().code(), cid.hash().size()) == (0x12, 32)
             && text.starts_with('b')

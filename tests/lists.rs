@@ -1,0 +1,172 @@
+//! The list of allowed accounts is changed while `serve` runs; and what is dropped is counted, by reasons that are all
+//! there from the start.
+
+#[allow(dead_code)] // Parts of these are there for other tests.
+mod support {
+    pub mod child;
+    pub mod frames;
+    pub mod postgres;
+    pub mod relay;
+    pub mod serve;
+}
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use almanac::decode::Reason;
+use almanac::devnet::frames::{self, Stamp};
+use almanac::devnet::keys::{Curve, SigningKey};
+use almanac::devnet::{Frame, Repo, Tid, Write, cbor};
+use almanac::filter::DropReason;
+use support::postgres::TestDb;
+use support::relay::Relay;
+use support::serve::{Serve, eventually};
+
+const EVENT: &str = "community.lexicon.calendar.event";
+const LIMIT: Duration = Duration::from_secs(60);
+
+const ANNA: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
+const BELA: &str = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// Accounts that write one event after the other into one stream.
+struct Writer {
+    did: &'static str,
+    repo: Repo,
+}
+
+/// One frame in which `writer` creates the event `rkey`.
+fn event(writer: &mut Writer, seq: i64, rkey: &str) -> Frame {
+    let micros = 1_760_000_000_000_000 + seq * 1_000_000;
+    let record = cbor::Value::map([
+        ("$type", cbor::Value::text(EVENT)),
+        ("name", cbor::Value::text(rkey)),
+        ("createdAt", cbor::Value::text("2026-11-22T08:00:00.000Z")),
+        ("startsAt", cbor::Value::text("2027-06-05T18:00:00.000Z")),
+    ])
+    .encode();
+    let write = Write::Create { path: format!("{EVENT}/{rkey}"), record };
+    let commit = writer.repo.apply(&[write], Tid::new(micros as u64, 1)).unwrap();
+    Frame { seq, bytes: frames::commit(Stamp { seq, did: writer.did, micros }, &commit) }
+}
+
+fn write_list(path: &Path, lines: &[&str]) {
+    // As an editor does it: whole, or not at all.
+    let new = path.with_extension("new");
+    std::fs::write(&new, lines.join("\n")).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+impl Writer {
+    fn new(did: &'static str, entropy: u8) -> Self {
+        Writer { did, repo: Repo::new(did, SigningKey::from_entropy(Curve::K256, [entropy; 32])) }
+    }
+}
+
+async fn shown(serve: &Serve) -> BTreeSet<String> {
+    let events = serve.all("listEvents", "events", &[]).await;
+    let address = |event: &serde_json::Value| event["uri"].as_str().unwrap().replace(&format!("/{EVENT}/"), " ");
+    events.iter().map(address).collect()
+}
+
+fn not_allowed() -> String {
+    series(DropReason::NotAllowed)
+}
+
+fn series(reason: DropReason) -> String {
+    format!("almanac_ingest_dropped_frames_total{{reason=\"{}\"}}", reason.as_str())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_list_takes_effect_on_the_running_process() {
+    let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
+    let (mut anna, mut bela) = (Writer::new(ANNA, 1), Writer::new(BELA, 2));
+    let mut frames = Vec::new();
+    for round in ["e1", "e2", "e3", "e4"] {
+        for writer in [&mut anna, &mut bela] {
+            let seq = frames.len() as i64 + 1;
+            frames.push(event(writer, seq, round));
+        }
+    }
+    let relay = Relay::start(&frames).await;
+    let list = folder.path().join("allowed.txt");
+    write_list(&list, &["# who may", ANNA]);
+    let flags = ["--allow-file", list.to_str().unwrap()];
+    let serve = Serve::start_with(db.url().expose(), &relay.url, folder.path(), &flags);
+    eventually("connected", LIMIT, async || match serve.ready().await.0 {
+        status if status == 200 && relay.connections() == 1 => Ok(()),
+        status => Err(status.to_string()),
+    })
+    .await;
+
+    let mut want = BTreeSet::new();
+    let mut dropped = 0.0;
+    // The list, what the process says about it, and who is let in from then on.
+    let rounds: [(Option<&[&str]>, &str, &[&str]); 4] = [
+        (None, "", &[ANNA]),
+        (Some(&[BELA, "", "# the other one"]), "lists read again", &[BELA]),
+        (Some(&[ANNA, BELA, "did:plc"]), "the lists as they were stay in force", &[BELA]),
+        (Some(&[ANNA, BELA]), "lists read again", &[ANNA, BELA]),
+    ];
+    for (round, (lines, word, let_in)) in rounds.into_iter().enumerate() {
+        if let Some(lines) = lines {
+            let heard = |serve: &Serve| serve.running.log().matches(word).count();
+            let before = heard(&serve);
+            write_list(&list, lines);
+            eventually(word, LIMIT, async || if heard(&serve) > before { Ok(()) } else { Err(String::new()) }).await;
+        }
+        want.extend(let_in.iter().map(|did| format!("at://{did} e{}", round + 1)));
+        dropped += (2 - let_in.len()) as f64;
+        let seq = 2 * (round + 1);
+        relay.release(seq);
+        eventually("the round is handled", LIMIT, async || {
+            let cursor: Option<i64> =
+                sqlx::query_scalar("select seq from log.cursor").fetch_optional(db.pool()).await.unwrap();
+            if cursor == Some(seq as i64) { Ok(()) } else { Err(format!("{cursor:?} of {seq}")) }
+        })
+        .await;
+        eventually("the round shows", LIMIT, async || match shown(&serve).await {
+            rows if rows == want => Ok(()),
+            rows => Err(format!("round {}: {rows:?}, not {want:?}", round + 1)),
+        })
+        .await;
+        assert_eq!(serve.metric(&not_allowed()).await, Some(dropped), "round {}", round + 1);
+    }
+    assert!(serve.running.log().contains("line 3"), "the broken line is not named");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_reason_is_counted_from_the_start() {
+    let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
+    let mut anna = Writer::new(ANNA, 1);
+    let mut bytes = event(&mut anna, 2, "e2").bytes;
+    bytes.truncate(bytes.len() - 1);
+    let frames = [event(&mut Writer::new(BELA, 2), 1, "e1"), Frame { seq: 2, bytes }];
+    let relay = Relay::start(&frames).await;
+    let flags = ["--deny", BELA];
+    let serve = Serve::start_with(db.url().expose(), &relay.url, folder.path(), &flags);
+    for reason in DropReason::ALL {
+        assert_eq!(serve.metric(&series(*reason)).await, Some(0.0), "{reason:?}");
+    }
+    let refused = |reason: Reason| {
+        let (layer, reason) = (reason.layer().as_str(), reason.as_str());
+        format!("almanac_ingest_refused_frames_total{{layer=\"{layer}\",reason=\"{reason}\"}}")
+    };
+    let mut all = 0.0;
+    for reason in Reason::ALL {
+        assert_eq!(serve.metric(&refused(*reason)).await, Some(0.0), "{reason:?}");
+    }
+    eventually("connected", LIMIT, async || if relay.connections() == 1 { Ok(()) } else { Err(String::new()) }).await;
+    relay.release(2);
+    eventually("both are counted", LIMIT, async || match serve.metric("almanac_ingest_frames_total").await {
+        Some(2.0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert_eq!(serve.metric(&series(DropReason::Denied)).await, Some(1.0));
+    for reason in Reason::ALL {
+        all += serve.metric(&refused(*reason)).await.unwrap();
+    }
+    assert_eq!(all, 1.0, "what cannot be read is counted once");
+    assert!(shown(&serve).await.is_empty());
+}
