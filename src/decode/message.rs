@@ -320,6 +320,9 @@ fn checked_ops<'a>(ops: &Ops<'a>) -> Result<Vec<RawOp<'a>>, Reject> {
             return Err(Reject::new(Reason::OpShape, detail));
         }
     }
+    if ops.len() < 2 {
+        return Ok(ops);
+    }
     let mut paths: Vec<&str> = ops.iter().map(|op| op.path).collect();
     paths.sort_unstable();
     match paths.windows(2).find(|pair| pair[0] == pair[1]) {
