@@ -20,6 +20,8 @@
 //! Where to start: [`decode::outline`] for what a frame is, [`calendar::State::fold`] for what an event does, and
 //! `ingest` for how they meet.
 #![deny(missing_docs)]
+// An `expect` carries the invariant as its text; an `unwrap` carries nothing.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 #[cfg(feature = "runtime")]
 pub mod api;

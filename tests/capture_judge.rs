@@ -176,8 +176,9 @@ fn lines_add_up_to_what_the_pds_holds() {
     let profiles = ["create", "update"].map(|operation| outcome.count(operation, "app.bsky.actor.profile"));
     assert_eq!(profiles.iter().sum::<u64>(), asked("put profile"));
 
-    // The frame counts of the capture's README.
+    // The counts of the capture's README.
     assert_eq!((outcome.identities, outcome.accounts), (72, 87));
+    assert_eq!(outcome.operations.values().sum::<u64>(), 7_033);
     for (did, status) in accounts["status"].as_object().unwrap() {
         // Of a deleted account the PDS only says that it does not know it.
         let want = match (status["error"].as_str(), status["active"].as_bool()) {

@@ -82,6 +82,15 @@ fn verify(document: &Json, message: &[u8], sig: &[u8]) -> &'static str {
     }
 }
 
+/// What the frames said of one account.
+#[derive(Default)]
+struct Seen {
+    hidden: bool,
+    status: Option<String>,
+    handle: Option<String>,
+    records: BTreeMap<String, String>,
+}
+
 /// What a reader who trusts nothing makes of the frames.
 #[derive(Default)]
 struct Reader {
@@ -90,8 +99,7 @@ struct Reader {
     kinds: BTreeMap<&'static str, u64>,
     keys: BTreeMap<&'static str, u64>,
     ops: Vec<Json>,
-    /// Per DID: active, status, handle, records.
-    repos: BTreeMap<String, (bool, Option<String>, Option<String>, BTreeMap<String, String>)>,
+    repos: BTreeMap<String, Seen>,
     roots_first: u64,
 }
 
@@ -104,7 +112,7 @@ impl Reader {
         assert!(time.starts_with("2025-06-0") && time.len() == 24 && time.ends_with('Z'), "{time}");
         let kind = text(&header, "t").unwrap();
         let did = text(&body, if kind == "#commit" { "repo" } else { "did" }).unwrap();
-        let repo = self.repos.entry(did.into()).or_insert_with(|| (true, None, None, BTreeMap::new()));
+        let repo = self.repos.entry(did.into()).or_default();
         match kind {
             "#commit" => self.commit(index, did, &body, documents),
             "#sync" => {
@@ -117,15 +125,15 @@ impl Reader {
             }
             "#identity" => {
                 if let Some(handle) = text(&body, "handle") {
-                    repo.2 = Some(handle.into());
+                    repo.handle = Some(handle.into());
                 }
             }
             "#account" => {
-                repo.0 = get(&body, "active").unwrap().as_bool().unwrap();
-                repo.1 = text(&body, "status").map(String::from);
-                assert_eq!(repo.0, repo.1.is_none());
-                if repo.1.as_deref() == Some("deleted") {
-                    repo.3.clear();
+                repo.hidden = !get(&body, "active").unwrap().as_bool().unwrap();
+                repo.status = text(&body, "status").map(String::from);
+                assert_eq!(repo.hidden, repo.status.is_some());
+                if repo.status.as_deref() == Some("deleted") {
+                    repo.records.clear();
                 }
             }
             other => panic!("{other}"),
@@ -178,7 +186,7 @@ impl Reader {
             assert!(last_rev < rev);
         }
         let repo = self.repos.get_mut(did).unwrap();
-        assert!(repo.0, "hidden accounts write nothing");
+        assert!(!repo.hidden, "hidden accounts write nothing");
         for op in get(body, "ops").unwrap().as_array().unwrap() {
             let (action, path) = (text(op, "action").unwrap(), text(op, "path").unwrap());
             let (cid, prev) = (link(get(op, "cid").unwrap()), get(op, "prev").map(|cid| link(cid).unwrap()));
@@ -199,8 +207,8 @@ impl Reader {
             }
             let cid = cid.map(|cid| cid.to_string());
             let before = match &cid {
-                Some(cid) => repo.3.insert(path.into(), cid.clone()),
-                None => repo.3.remove(path),
+                Some(cid) => repo.records.insert(path.into(), cid.clone()),
+                None => repo.records.remove(path),
             };
             assert_eq!(before, prev.map(|cid| cid.to_string()), "{action} {path}");
             self.ops.push(json!([index, did, action, collection, rkey, cid]));
@@ -222,15 +230,15 @@ fn check(mix: Mix, frames: usize) -> (Reader, Json, Traffic) {
     assert_eq!(truth["frames"], frames);
     assert_eq!(truth["ops"], Json::Array(reader.ops.clone()));
     assert_eq!(truth["repos"].as_object().unwrap().len(), reader.repos.len());
-    for (did, (active, status, handle, records)) in &reader.repos {
+    for (did, seen) in &reader.repos {
         let told = &truth["repos"][did];
         let head = reader.heads.get(did);
         assert_eq!(told["rev"], json!(head.map(|(rev, _)| rev)), "{did}");
         assert_eq!(told["data"], json!(head.map(|(_, data)| data)), "{did}");
-        assert_eq!(told["active"], json!(active), "{did}");
-        assert_eq!(told["status"], json!(status), "{did}");
-        assert_eq!(told["handle"], json!(handle), "{did}");
-        assert_eq!(told["records"], json!(records), "{did}");
+        assert_eq!(told["active"], json!(!seen.hidden), "{did}");
+        assert_eq!(told["status"], json!(seen.status), "{did}");
+        assert_eq!(told["handle"], json!(seen.handle), "{did}");
+        assert_eq!(told["records"], json!(seen.records), "{did}");
     }
     (reader, truth, traffic)
 }
@@ -258,7 +266,7 @@ fn the_calendar_mix_is_what_its_truth_says() {
         assert!(truth["counts"][format!("calendar {action}")].as_u64().unwrap() > 100, "{action}");
     }
     assert!(reader.roots_first * 2 < reader.kinds["#commit"], "the root is seldom first");
-    let statuses: HashSet<_> = reader.repos.values().filter_map(|repo| repo.1.as_deref()).collect();
+    let statuses: HashSet<_> = reader.repos.values().filter_map(|repo| repo.status.as_deref()).collect();
     assert!(statuses.contains("deactivated") && statuses.contains("deleted"), "{statuses:?}");
 }
 

@@ -387,3 +387,16 @@ fn a_recording_never_overwrites() {
     let error = DumpWriter::create(&dir.path().join("b.frames.zst"), None).err().unwrap();
     assert!(error.to_string().contains(".mcap"));
 }
+
+#[test]
+fn captures_of_real_software_are_read_whole() {
+    for (name, count) in [
+        ("pds-05-fifty-accounts/live.frames.zst", 3_788),
+        ("edge/future-cursor.frames", 1),
+        ("edge/consumer-too-slow.frames", 1),
+        ("edge/outdated-cursor.frames", 1),
+    ] {
+        let (frames, problems) = read(&Path::new("replay-fixtures/captures").join(name));
+        assert_eq!((frames.len(), &problems[..]), (count, &[][..]), "{name}");
+    }
+}

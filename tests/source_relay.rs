@@ -322,6 +322,25 @@ async fn a_slow_consumer_slows_the_host_and_holds_little() {
 }
 
 #[tokio::test]
+async fn a_host_that_was_silent_while_we_were_busy_is_asked_before_it_is_left() {
+    let host = Host::start().await;
+    let mut client = Client::with_queue(host.url("ws"), options(), QueueLimits { frames: 1, bytes: 1_000 });
+    let mut peer = host.accept().await;
+    peer.send(&b"one"[..]).await;
+    peer.send(&b"two"[..]).await;
+    client.until("full", |now| now.frames_total == 1).await;
+    // The second frame waits for longer than a dead host would get.
+    tokio::time::sleep(options().dead_after * 2).await;
+    assert_eq!(client.next().await.frame, "one");
+    assert_eq!(client.next().await.frame, "two");
+    for _ in 0..2 {
+        let message = timeout(PATIENCE, peer.socket.next()).await.expect("no pings come").unwrap().unwrap();
+        assert!(matches!(message, Message::Ping(_)), "{message:?}");
+    }
+    assert_eq!(client.stop().await.connects_total, 1);
+}
+
+#[tokio::test]
 async fn the_queue_is_bounded_in_frames_too_and_lets_a_large_frame_pass_alone() {
     let host = Host::start().await;
     let mut client = Client::with_queue(host.url("ws"), patient(), QueueLimits { frames: 2, bytes: 1_000 });

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::public::PublicState;
+use super::state::PublicState;
 
 /// Address, and what it answers.
 const EXAMPLES: [(&str, &str); 6] = [

@@ -18,6 +18,7 @@ mod params;
 pub mod public;
 mod queries;
 mod serve;
+mod state;
 mod upstream;
 mod xrpc;
 

@@ -1,39 +1,20 @@
 //! The public listener: XRPC queries for apps, and a page that says what is here.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use sqlx::PgPool;
 use tower_http::cors::{Any, CorsLayer};
 
-use super::queries::{RecentStatus, get_event_query, get_status_query, list_events_query, list_rsvps_query};
-use super::upstream::Upstreams;
+use super::queries::{get_event_query, get_status_query, list_events_query, list_rsvps_query};
+pub use super::state::PublicState;
 use super::xrpc::XrpcError;
 use super::{home, measure};
-use crate::event::Environment;
 
 /// How long a request may take, all told. Beyond the limits that the queries keep themselves.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-
-/// What the public listener answers from.
-#[derive(Clone)]
-pub struct PublicState {
-    pub(super) pool: PgPool,
-    pub(super) environment: Environment,
-    pub(super) upstreams: Upstreams,
-    pub(super) recent: Arc<RecentStatus>,
-}
-
-impl PublicState {
-    /// `pool` serves reads only: its size bounds how many questions Postgres works on at once.
-    pub fn new(pool: PgPool, environment: Environment, upstreams: Upstreams) -> Self {
-        PublicState { pool, environment, upstreams, recent: Arc::default() }
-    }
-}
 
 /// The addresses of the public listener.
 pub fn router(state: PublicState) -> Router {

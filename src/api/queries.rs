@@ -1,29 +1,23 @@
 //! The XRPC queries: parameters in, views out.
 
-use std::time::{Duration, Instant};
-
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::Mutex;
 
 use super::params::Params;
-use super::public::PublicState;
+use super::state::PublicState;
 use super::upstream::UpstreamView;
 use super::xrpc::XrpcError;
 use crate::event::AtUri;
 use crate::projection::query::{
     Author, EventMode, EventQuery, EventSort, EventStatus, EventView, IndexStatus, Order, RsvpQuery, RsvpStatus,
-    RsvpView, SearchText, get_event, list_events, list_rsvps, status,
+    RsvpView, SearchText, get_event, list_events, list_rsvps,
 };
 
 /// Long enough for a shared cache to carry a crowd, short enough that a withdrawn event is gone at once for people.
 const CACHE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "public, max-age=10")];
-
-/// How long one answer about the state serves everybody: it counts rows.
-const STATUS_KEPT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Events {
@@ -138,25 +132,6 @@ impl StatusView {
         // The process's own word; that it agrees with the database was settled when the database was opened.
         index.environment = None;
         StatusView { environment: environment.to_owned(), upstreams, index }
-    }
-}
-
-/// One answer about the state, shared by everybody who asks within [`STATUS_KEPT`], failures included.
-#[derive(Default)]
-pub(super) struct RecentStatus(Mutex<Option<(Instant, Result<IndexStatus, XrpcError>)>>);
-
-impl RecentStatus {
-    async fn get(&self, pool: &sqlx::PgPool) -> Result<IndexStatus, XrpcError> {
-        // Held while asking: those who come meanwhile wait for this one answer instead of asking too.
-        let mut recent = self.0.lock().await;
-        if let Some((at, answer)) = &*recent
-            && at.elapsed() < STATUS_KEPT
-        {
-            return answer.clone();
-        }
-        let answer = status(pool).await.map_err(XrpcError::from);
-        *recent = Some((Instant::now(), answer.clone()));
-        answer
     }
 }
 

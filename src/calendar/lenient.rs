@@ -1,6 +1,6 @@
 //! Reading fields that strangers wrote: what can be read is, the rest is listed.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -140,10 +140,17 @@ pub(super) fn kind(value: &Value) -> &'static str {
 }
 
 /// Reads a point in time; the second part says what is doubtful about it.
-fn read_time(text: &str) -> Option<(DateTime<Utc>, Option<&'static str>)> {
-    let text = text.trim();
+fn read_time(given: &str) -> Option<(DateTime<Utc>, Option<&'static str>)> {
+    let text = given.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some((time.with_timezone(&Utc), None));
+        let time = time.with_timezone(&Utc);
+        // RFC 3339 allows a space, lower case and an unknown zone; the protocol's datetime allows none of them.
+        let as_asked = given.len() == text.len()
+            && text.as_bytes().get(10) == Some(&b'T')
+            && !text.ends_with('z')
+            && !text.ends_with("-00:00");
+        // Years before 0 have no form in either.
+        return (time.year() >= 0).then_some((time, (!as_asked).then_some("not written as the protocol's datetime")));
     }
     const WITHOUT_ZONE: [&str; 4] =
         ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
@@ -166,7 +173,7 @@ fn read_time(text: &str) -> Option<(DateTime<Utc>, Option<&'static str>)> {
 }
 
 /// Replaces the character U+0000, which Postgres cannot hold, by U+FFFD. Returns whether there was one.
-pub fn without_nul(value: &mut Value) -> bool {
+pub(super) fn without_nul(value: &mut Value) -> bool {
     match value {
         Value::String(text) if text.contains('\0') => {
             *text = text.replace('\0', "\u{fffd}");

@@ -9,12 +9,14 @@ mod event;
 mod fold;
 mod lenient;
 mod location;
+mod record;
 mod rsvp;
 
 pub use event::{EventView, Link};
 pub use fold::{AccountState, RecordKey, State, Word, Words};
-pub use lenient::{Problem, without_nul};
+pub use lenient::Problem;
 pub use location::Location;
+pub use record::{Record, View};
 pub use rsvp::{Answer, RsvpView};
 
 /// The collection of calendar events.

@@ -3,6 +3,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::lenient::without_nul;
 use super::*;
 use crate::event::{AccountStatus, AtUri, Body, Cid, Codec, Did, Event, Handle, Logged, Nsid, Rev, Rkey};
 
@@ -135,8 +136,10 @@ fn body() -> impl Strategy<Value = Body> {
     ]
 }
 
+type Seen = (Vec<(RecordKey, Cid)>, Vec<(Did, AccountState)>);
+
 /// What apps see: live records with their CIDs, and account states. Not revs, not positions.
-fn seen(events: &[(Event, i64)]) -> (Vec<(RecordKey, Cid)>, Vec<(Did, AccountState)>) {
+fn seen(events: &[(Event, i64)]) -> Seen {
     let mut state = State::default();
     for (i, (event, seq)) in events.iter().enumerate() {
         let position = i as i64 + 1;

@@ -82,7 +82,7 @@ fn print_frame(frame: &Bytes, wanted: impl Fn(&str) -> bool, out: &mut impl Writ
         let did = Some(outline.did).filter(|did| !did.is_empty()).map(|did| did.chars().take(300).collect());
         (reject, outline.seq, did)
     };
-    let lines = match decode::decode(frame, &outline, wanted).and_then(|message| lines(&message)) {
+    let lines = match decode::decode(frame, &outline, wanted).and_then(|message| lines(&message, outline.time)) {
         Ok(lines) => lines,
         Err(reject) => return Ok(Err(refuse(reject))),
     };
@@ -93,10 +93,9 @@ fn print_frame(frame: &Bytes, wanted: impl Fn(&str) -> bool, out: &mut impl Writ
     Ok(Ok(()))
 }
 
-/// One line for each operation, identity and account event; none for the other kinds.
-fn lines(message: &Message) -> Result<Vec<Value>, Reject> {
+/// One line for each operation, identity and account event; none for the other kinds. `time`: as the frame has it.
+fn lines(message: &Message, time: &str) -> Result<Vec<Value>, Reject> {
     let micros = |time: &chrono::DateTime<chrono::Utc>| time.timestamp_micros();
-    let rfc3339 = |time: &chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
     Ok(match message {
         Message::Commit(commit) => {
             let mut lines = Vec::with_capacity(commit.ops.len());
@@ -118,7 +117,7 @@ fn lines(message: &Message) -> Result<Vec<Value>, Reject> {
             lines
         }
         Message::Identity(identity) => {
-            let mut body = json!({ "did": identity.did, "seq": identity.seq, "time": rfc3339(&identity.time) });
+            let mut body = json!({ "did": identity.did, "seq": identity.seq, "time": time });
             if let Some(handle) = &identity.handle {
                 body["handle"] = json!(handle);
             }
@@ -128,7 +127,7 @@ fn lines(message: &Message) -> Result<Vec<Value>, Reject> {
         }
         Message::Account(account) => {
             let mut body = json!({
-                "active": account.active, "did": account.did, "seq": account.seq, "time": rfc3339(&account.time),
+                "active": account.active, "did": account.did, "seq": account.seq, "time": time,
             });
             if let Some(status) = &account.status {
                 body["status"] = json!(status);

@@ -24,22 +24,30 @@ pub(super) struct EventsArgs {
 }
 
 pub(super) async fn run(global: &Global, args: EventsArgs) -> anyhow::Result<()> {
-    let settings = global.settings([])?;
+    let mut settings = global.settings([])?;
     let query = EventQuery {
         ends_after: if args.all { None } else { Some(Utc::now()) },
         text: args.text.as_deref().map(SearchText::parse).transpose()?,
         limit: Limit::new(args.limit).expect("the flag's range is the limit's"),
         ..EventQuery::default()
     };
-    let db = service::open(&settings, false).await?;
+    let db = service::open_to_read(&mut settings).await?;
     let page = query::list_events(db.pool(), &query).await;
     db.close().await;
     let page = page?;
     if args.json {
         return print_json(&page.rows);
     }
+    println!("{}", upcoming(&page.rows));
+    let more = if page.cursor.is_some() { "; more with --limit" } else { "" };
+    println!("{} events, times in UTC{more}", page.rows.len());
+    Ok(())
+}
+
+/// Events as a table for people.
+pub(super) fn upcoming(events: &[EventView]) -> comfy_table::Table {
     let mut table = table(&["starts", "event", "where", "going", "by"]);
-    for event in &page.rows {
+    for event in events {
         let starts = event.starts_at.map_or("-".to_owned(), |t| t.format("%a %Y-%m-%d %H:%M").to_string());
         let by = event.author.handle.clone().unwrap_or_else(|| event.author.did.clone());
         table.add_row([
@@ -50,10 +58,7 @@ pub(super) async fn run(global: &Global, args: EventsArgs) -> anyhow::Result<()>
             by,
         ]);
     }
-    println!("{table}");
-    let more = if page.cursor.is_some() { "; more with --limit" } else { "" };
-    println!("{} events, times in UTC{more}", page.rows.len());
-    Ok(())
+    table
 }
 
 fn place(event: &EventView) -> String {

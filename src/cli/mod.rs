@@ -5,6 +5,7 @@
 
 mod config;
 mod decode;
+#[cfg(feature = "devnet")]
 mod demo;
 #[cfg(feature = "devnet")]
 mod devnet;
@@ -46,6 +47,7 @@ enum Command {
     /// Follow relays and PDSes, keep the index up to date, answer over HTTP
     Serve(serve::ServeArgs),
     /// Show what Almanac does, on this machine, without a network
+    #[cfg(feature = "devnet")]
     Demo(demo::DemoArgs),
     /// Feed recorded frames through the same path as live ones
     Replay(replay::ReplayArgs),
@@ -98,6 +100,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Serve(args) => serve::run(&global, args).await?,
+        #[cfg(feature = "devnet")]
         Command::Demo(args) => demo::run(&global, args).await?,
         Command::Replay(args) => return replay::run(&global, args).await,
         Command::Record(args) => {

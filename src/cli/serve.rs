@@ -39,6 +39,7 @@ pub(super) async fn run(global: &Global, args: ServeArgs) -> anyhow::Result<()> 
     service::register_metrics();
     let stopped = stop::on_signals()?;
     let db = service::open(&settings, false).await?;
+    tracing::info!("{}", db.describe());
     let json = args.json;
     let environment = settings.environment.clone();
     let outcome = serve::serve(settings, db.clone(), metrics, stopped, move |addresses| {

@@ -42,8 +42,8 @@ struct UpstreamStatus {
 }
 
 pub(super) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<()> {
-    let settings = global.settings([])?;
-    let db = service::open(&settings, false).await?;
+    let mut settings = global.settings([])?;
+    let db = service::open_to_read(&mut settings).await?;
     let index = query::status(db.pool()).await?;
     let upstream = |cursor: query::CursorView| UpstreamStatus {
         host: cursor.upstream,

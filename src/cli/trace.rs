@@ -18,8 +18,8 @@ pub(super) struct TraceArgs {
 }
 
 pub(super) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<ExitCode> {
-    let settings = global.settings([])?;
-    let db = service::open(&settings, false).await?;
+    let mut settings = global.settings([])?;
+    let db = service::open_to_read(&mut settings).await?;
     let trace = projection::trace(db.pool(), &args.uri).await?;
     db.close().await;
     let known = trace.log.iter().any(|word| word.rev.is_some() && word.kind != "snapshot");

@@ -78,5 +78,11 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Variables under our prefix that are read elsewhere: where the Postgres binaries are, and what tests are told.
-pub(super) const OTHER_VARIABLES: &[&str] =
-    &["ALMANAC_CONFIG", "ALMANAC_PG_BIN", "ALMANAC_TEST_CACHE", "ALMANAC_VECTORS", "ALMANAC_REQUIRE_VECTORS"];
+pub(super) const OTHER_VARIABLES: &[&str] = &[
+    "ALMANAC_CONFIG",
+    "ALMANAC_PG_BIN",
+    "ALMANAC_TEST_CACHE",
+    "ALMANAC_VECTORS",
+    "ALMANAC_REQUIRE_VECTORS",
+    "ALMANAC_BENCH_FULL",
+];

@@ -153,6 +153,11 @@ impl Layers {
         self.0.get(name).map_or(&[], |(values, _)| values)
     }
 
+    /// Whether somebody said what the value is.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|(_, source)| *source != Source::Default)
+    }
+
     /// An error about a value.
     pub fn refuse(&self, name: &'static str, why: impl fmt::Display) -> ConfigError {
         let place = self.0.get(name).map_or("unset".to_owned(), |(_, source)| source.to_string());

@@ -16,6 +16,8 @@ use crate::telemetry::LogFormat;
 pub struct Settings {
     /// Stamped on the database and on every event.
     pub environment: Environment,
+    /// Whether somebody named it; else it is the default.
+    pub environment_named: bool,
     /// Where the private database, dumps and keys live.
     pub data_dir: PathBuf,
     /// Where the database is.
@@ -88,6 +90,7 @@ impl Settings {
         let log_format = parse("log.format").unwrap_or("text");
         Ok(Settings {
             environment,
+            environment_named: layers.is_set("environment"),
             data_dir,
             database,
             log_format: log_format.parse().map_err(|e| layers.refuse("log.format", e))?,

@@ -48,6 +48,14 @@ impl<'a> Reader<'a> {
         self.at == self.bytes.len()
     }
 
+    /// Steps over exactly these bytes if they are next.
+    #[inline]
+    pub fn take_if(&mut self, expected: &[u8]) -> bool {
+        let found = self.bytes[self.at..].starts_with(expected);
+        self.at += if found { expected.len() } else { 0 };
+        found
+    }
+
     /// Refuses bytes after the value.
     pub fn finish(&self) -> Result<(), Reject> {
         if self.is_at_end() {
@@ -75,6 +83,13 @@ impl<'a> Reader<'a> {
             }
             self.at += 1;
             return Ok((major, u64::from(info)));
+        }
+        // The length of nearly every identifier, link and time has this form.
+        if let (24, Some(&value @ 24..)) = (info, self.bytes.get(self.at + 1))
+            && major != SIMPLE
+        {
+            self.at += 2;
+            return Ok((major, u64::from(value)));
         }
         self.long_head(major, info)
     }
@@ -254,10 +269,8 @@ impl<'a> Reader<'a> {
     fn walk(&mut self, depth: usize, canonical: bool) -> Result<(), Reject> {
         let (major, value) = self.head()?;
         match major {
-            UINT | NINT => {
-                if canonical && i64::try_from(value).is_err() {
-                    return Err(self.reject(Reason::IntegerRange, "integer beyond 64 signed bits before"));
-                }
+            UINT | NINT if canonical && i64::try_from(value).is_err() => {
+                return Err(self.reject(Reason::IntegerRange, "integer beyond 64 signed bits before"));
             }
             BYTES => {
                 self.take(value)?;

@@ -101,13 +101,19 @@ pub fn outline(frame: &[u8]) -> Result<Outline<'_>, Reject> {
     Err(Reject::new(Reason::MissingField, format!("{kind:?} without {missing}")))
 }
 
+/// `{"t": "#commit", "op": 1}`, as nearly every frame begins.
+const COMMIT_HEADER: &[u8] = b"\xa2\x61t\x67#commit\x62op\x01";
+
 fn header(reader: &mut Reader<'_>) -> Result<Kind, Reject> {
+    if reader.take_if(COMMIT_HEADER) {
+        return Ok(Kind::Commit);
+    }
     let wrong = |what: String| Reject::new(Reason::BadHeader, what);
     let (mut op, mut t) = (None, None);
     for _ in 0..reader.map()? {
         match reader.key()? {
-            b"op" => op = Some(reader.int()?),
-            b"t" => t = Some(reader.text()?),
+            b"op" => once("op of the header", &mut op, reader.int()?)?,
+            b"t" => once("t of the header", &mut t, reader.text()?)?,
             _ => reader.skip()?,
         }
     }
@@ -168,11 +174,14 @@ impl<'a> RawOp<'a> {
     }
 }
 
-/// The operations of a commit, read on demand.
+/// The operations of a commit, read on demand. The first is read with the outline, because most commits have no other:
+/// stepping over it and reading it later would be twice the work.
 #[derive(Clone, Debug, Default)]
 pub struct Ops<'a> {
-    bytes: &'a [u8],
-    count: u64,
+    /// `None` when there is none, or when it cannot be read: then it stands in `unread`, and whoever asks for it is told.
+    first: Option<RawOp<'a>>,
+    unread: &'a [u8],
+    unread_count: u64,
 }
 
 impl<'a> Ops<'a> {
@@ -181,27 +190,33 @@ impl<'a> Ops<'a> {
         if count > MAX_OPS {
             return Err(Reject::new(Reason::TooManyOps, format!("{count} operations")));
         }
+        let mut ahead = reader.clone();
+        let first = if count > 0 { raw_op(&mut ahead).ok() } else { None };
+        if first.is_some() {
+            *reader = ahead;
+        }
+        let unread_count = count - u64::from(first.is_some());
         let start = reader.offset();
-        for _ in 0..count {
+        for _ in 0..unread_count {
             reader.skip()?;
         }
-        Ok(Ops { bytes: &frame[start..reader.offset()], count })
+        Ok(Ops { first, unread: &frame[start..reader.offset()], unread_count })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.count as usize
+        self.unread_count as usize + usize::from(self.first.is_some())
     }
 
     /// Whether there are none. An empty commit is legal.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
     /// Each operation, or why it cannot be read.
     pub fn iter(&self) -> impl Iterator<Item = Result<RawOp<'a>, Reject>> + use<'a> {
-        let mut reader = Reader::new(self.bytes);
-        (0..self.count).map(move |_| raw_op(&mut reader))
+        let mut reader = Reader::new(self.unread);
+        self.first.map(Ok).into_iter().chain((0..self.unread_count).map(move |_| raw_op(&mut reader)))
     }
 }
 
@@ -209,10 +224,10 @@ fn raw_op<'a>(reader: &mut Reader<'a>) -> Result<RawOp<'a>, Reject> {
     let (mut action, mut path, mut cid, mut prev) = (None, None, None, None);
     for _ in 0..reader.map()? {
         match reader.key()? {
-            b"action" => action = Some(reader.text()?),
-            b"path" => path = Some(reader.text()?),
-            b"cid" => cid = reader.link_or_null()?,
-            b"prev" => prev = reader.link_or_null()?,
+            b"action" => once("action of an operation", &mut action, reader.text()?)?,
+            b"path" => once("path of an operation", &mut path, reader.text()?)?,
+            b"cid" => once("cid of an operation", &mut cid, reader.link_or_null()?)?,
+            b"prev" => once("prev of an operation", &mut prev, reader.link_or_null()?)?,
             _ => reader.skip()?,
         }
     }
@@ -224,5 +239,48 @@ fn raw_op<'a>(reader: &mut Reader<'a>) -> Result<RawOp<'a>, Reject> {
         Some(other) => return Err(Reject::new(Reason::OpShape, format!("action {other:?} on {path}"))),
         None => return Err(Reject::new(Reason::MissingField, format!("operation on {path} without action"))),
     };
-    Ok(RawOp { action, path, cid, prev })
+    Ok(RawOp { action, path, cid: cid.flatten(), prev: prev.flatten() })
+}
+
+/// Sets a field that may be there once: two values would let two readers see two frames.
+fn once<T>(name: &str, field: &mut Option<T>, value: T) -> Result<(), Reject> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Reject::new(Reason::DuplicateKey, name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A commit whose `ops` hold what stands here, between its header and its `seq`, `repo` and `time`.
+    fn commit(header: &[u8], ops: &[u8]) -> Vec<u8> {
+        [header, b"\xa4\x63ops", ops, b"\x63seq\x07\x64repo\x69did:a:b.c\x64time\x61t"].concat()
+    }
+
+    const DELETE: &[u8] = b"\xa3\x63cid\xf6\x64path\x65a.b/c\x66action\x66delete";
+
+    #[test]
+    fn an_unreadable_operation_does_not_refuse_the_outline() {
+        for at in 0..3 {
+            let mut ops = [DELETE, DELETE, DELETE];
+            ops[at] = b"\xa1\x64path\x07";
+            let frame = commit(COMMIT_HEADER, &[b"\x83", &ops.concat()[..]].concat());
+            let outline = outline(&frame).unwrap();
+            assert_eq!((outline.seq, outline.did, outline.ops.len()), (Some(7), "did:a:b.c", 3));
+            let read: Vec<bool> = outline.ops.iter().map(|op| op.is_ok()).collect();
+            assert_eq!(read[..=at], [true, true, false][2 - at..], "{at}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_header_does_not_matter() {
+        for header in [COMMIT_HEADER, b"\xa2\x62op\x01\x61t\x67#commit", b"\xa3\x61t\x67#commit\x61x\x00\x62op\x01"] {
+            let frame = commit(header, &[b"\x81", DELETE].concat());
+            let outline = outline(&frame).unwrap();
+            assert_eq!((outline.kind, outline.seq, outline.ops.len()), (Kind::Commit, Some(7), 1));
+            assert_eq!(outline.ops.iter().next().unwrap().unwrap().collection(), "a.b");
+        }
+    }
 }

@@ -108,12 +108,19 @@ pub struct Sync {
 pub struct Identity {
     /// Whose.
     pub did: Did,
-    /// The handle, if the host states a valid one.
-    pub handle: Option<Handle>,
+    /// The handle as the host wrote it.
+    pub handle: Option<Box<str>>,
     /// The host's number.
     pub seq: Seq,
     /// When.
     pub time: DateTime<Utc>,
+}
+
+impl Identity {
+    /// The handle, if it is one. `handle.invalid` is how hosts write "none that checks out".
+    pub fn known_handle(&self) -> Option<Handle> {
+        self.handle.as_deref().and_then(|h| Handle::parse(h).ok()).filter(|h| h.as_str() != "handle.invalid")
+    }
 }
 
 /// An `#account`.
@@ -163,8 +170,7 @@ pub fn decode(frame: &Bytes, outline: &Outline<'_>, wanted: impl Fn(&str) -> boo
         Kind::Sync => sync(outline, &fields).map(Message::Sync),
         Kind::Identity => Ok(Message::Identity(Identity {
             did: did(outline)?,
-            // A handle that is none says nothing; `handle.invalid` is how hosts write "none that checks out".
-            handle: fields.handle.and_then(|h| Handle::parse(h).ok()).filter(|h| h.as_str() != "handle.invalid"),
+            handle: fields.handle.map(Into::into),
             seq: seq(outline)?,
             time: time(outline)?,
         })),
@@ -180,6 +186,26 @@ pub fn decode(frame: &Bytes, outline: &Outline<'_>, wanted: impl Fn(&str) -> boo
         Kind::Unknown => Ok(Message::Unknown),
     }
 }
+
+/// The names of all fields that are read, here or by the outline.
+const KNOWN: [&[u8]; 16] = [
+    b"ops",
+    b"seq",
+    b"repo",
+    b"did",
+    b"time",
+    b"rev",
+    b"since",
+    b"blocks",
+    b"commit",
+    b"prevData",
+    b"handle",
+    b"active",
+    b"status",
+    b"name",
+    b"error",
+    b"message",
+];
 
 /// The fields of every kind that are read beyond the outline.
 #[derive(Default)]
@@ -200,9 +226,21 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Reject> {
         let mut fields = Fields::default();
+        let mut seen = 0u32;
         let text_or_null = |reader: &mut Reader<'a>| if reader.null() { Ok(None) } else { reader.text().map(Some) };
         for _ in 0..reader.map()? {
-            match reader.key()? {
+            let key = reader.key()?;
+            // Order does not matter, but two values for one field would let two readers see two frames.
+            if let Some(known) = KNOWN.iter().position(|known| *known == key) {
+                if seen >> known & 1 == 1 {
+                    return Err(Reject::new(
+                        Reason::DuplicateKey,
+                        format!("{} of the frame", KNOWN[known].escape_ascii()),
+                    ));
+                }
+                seen |= 1 << known;
+            }
+            match key {
                 b"rev" => fields.rev = Some(reader.text()?),
                 b"since" => fields.since = text_or_null(reader)?,
                 b"blocks" => fields.blocks = Some(reader.bytes()?),
@@ -281,6 +319,9 @@ fn checked_ops<'a>(ops: &Ops<'a>) -> Result<Vec<RawOp<'a>>, Reject> {
             let detail = format!("{} of {}: cid {:?}, prev {:?}", op.action.as_str(), op.path, op.cid, op.prev);
             return Err(Reject::new(Reason::OpShape, detail));
         }
+    }
+    if ops.len() < 2 {
+        return Ok(ops);
     }
     let mut paths: Vec<&str> = ops.iter().map(|op| op.path).collect();
     paths.sort_unstable();

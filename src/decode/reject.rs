@@ -90,7 +90,7 @@ rejects! {
     NotUtf8 = Decode "not_utf8";
     /// A map key that is not a text string.
     KeyNotText = Decode "key_not_text";
-    /// A key that occurs twice in one map.
+    /// A key that occurs twice in one map: any key where canonical form is required, else one that is read.
     DuplicateKey = Decode "duplicate_key";
     /// Map keys out of order (shorter first, then bytewise), where canonical form is required.
     KeyOrder = Decode "key_order";

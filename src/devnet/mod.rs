@@ -15,6 +15,8 @@ pub mod car;
 pub mod cbor;
 mod dice;
 pub mod frames;
+#[cfg(feature = "runtime")]
+mod host;
 pub mod keys;
 pub mod mst;
 mod repo;
@@ -25,6 +27,8 @@ mod truth;
 mod world;
 
 pub use account::Account;
+#[cfg(feature = "runtime")]
+pub use host::Host;
 pub use repo::{Commit, Head, Op, Repo, Write, WriteError};
 pub use tid::Tid;
 pub use traffic::{Frame, Mix, Size, Traffic};

@@ -43,7 +43,7 @@ pub struct Size {
 
 impl Size {
     /// The size that gives frames of the real network's shape.
-    pub const REAL: Size = Size { accounts: 1000, pasts: 12, records: 60_000 };
+    pub const REAL: Size = Size { accounts: 1000, pasts: 32, records: 50_000 };
 }
 
 /// One frame.

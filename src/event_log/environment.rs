@@ -14,12 +14,14 @@ pub enum EnvironmentError {
     )]
     Foreign {
         /// What the database says.
-        found: String,
+        found: Environment,
         /// What the process was started as.
         wanted: Environment,
     },
     /// It has not been stamped.
-    #[error("this database belongs to no environment yet: `almanac migrate` or `almanac serve` stamp it")]
+    #[error(
+        "this database has no tables of Almanac's yet: `almanac serve`, `almanac replay` or `almanac migrate` make them"
+    )]
     Unstamped,
     /// The database did not answer.
     #[error(transparent)]
@@ -32,14 +34,25 @@ pub async fn stamp(pool: &PgPool, environment: &Environment) -> Result<(), Envir
         .bind(environment.as_str())
         .execute(pool)
         .await?;
-    match stamped(pool).await? {
-        found if found == environment.as_str() => Ok(()),
-        found => Err(EnvironmentError::Foreign { found, wanted: environment.clone() }),
-    }
+    check(pool, environment).await
+}
+
+/// Whether the stamp says `environment`.
+pub async fn check(pool: &PgPool, environment: &Environment) -> Result<(), EnvironmentError> {
+    let found = stamped(pool).await?;
+    if found == *environment { Ok(()) } else { Err(EnvironmentError::Foreign { found, wanted: environment.clone() }) }
 }
 
 /// The name on the stamp.
-pub async fn stamped(pool: &PgPool) -> Result<String, EnvironmentError> {
-    let name: Option<String> = sqlx::query_scalar("select name from log.environment").fetch_optional(pool).await?;
-    name.ok_or(EnvironmentError::Unstamped)
+///
+/// # Errors
+/// [`EnvironmentError::Unstamped`] also for a database without our tables.
+pub async fn stamped(pool: &PgPool) -> Result<Environment, EnvironmentError> {
+    const UNDEFINED_TABLE: &str = "42P01";
+    let name: Option<String> = match sqlx::query_scalar("select name from log.environment").fetch_optional(pool).await {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => None,
+        other => other?,
+    };
+    let name = name.ok_or(EnvironmentError::Unstamped)?;
+    Environment::parse(&name).map_err(|error| sqlx::Error::Decode(Box::new(error)).into())
 }

@@ -10,5 +10,5 @@ mod environment;
 mod reader;
 
 pub use appender::{Appended, Appender, CursorMark, LogError, Transaction};
-pub use environment::{EnvironmentError, stamp, stamped};
+pub use environment::{EnvironmentError, check, stamp, stamped};
 pub use reader::{head, read, records_at};

@@ -113,7 +113,8 @@ impl Judge {
                 self.tally.kept();
             }
             Message::Identity(identity) => {
-                let observed = observe(&identity.did, Body::Identity { handle: identity.handle, time: identity.time });
+                let (handle, time) = (identity.known_handle(), identity.time);
+                let observed = observe(&identity.did, Body::Identity { handle, time });
                 self.word_about_account(verdict, observed, batch);
             }
             Message::Account(account) => {
@@ -121,8 +122,8 @@ impl Judge {
                 let observed = observe(&account.did, Body::Account { active, status, time });
                 self.word_about_account(verdict, observed, batch);
             }
-            Message::Info(notice) => return Ok(Some(host_word(delivery, false, notice))),
-            Message::Error(notice) => return Ok(Some(host_word(delivery, true, notice))),
+            Message::Info(notice) => return Ok(Some(self.host_word(delivery, false, notice))),
+            Message::Error(notice) => return Ok(Some(self.host_word(delivery, true, notice))),
             Message::Unknown => {}
         }
         Ok(None)
@@ -137,6 +138,11 @@ impl Judge {
             self.tally.bystander();
             batch.bystanders.push(observed);
         }
+    }
+
+    fn host_word(&mut self, delivery: &Delivery, is_error: bool, notice: Notice) -> HostWord {
+        self.tally.notice(&notice.name);
+        HostWord { upstream: delivery.upstream.clone(), is_error, notice }
     }
 
     fn enter(&mut self, did: &Did, batch: &mut Batch) {
@@ -161,10 +167,6 @@ impl Judge {
             );
         }
     }
-}
-
-fn host_word(delivery: &Delivery, is_error: bool, notice: Notice) -> HostWord {
-    HostWord { upstream: delivery.upstream.clone(), is_error, notice }
 }
 
 fn body_of(op: Op, rev: crate::event::Rev) -> Body {

@@ -19,9 +19,6 @@ use crate::event_log::{Appended, Appender, LogError};
 use crate::filter::Policy;
 use crate::source::DeliveryReceiver;
 
-/// The names under which hosts' notices are counted.
-pub(super) const NOTICES: &[&str] = &["OutdatedCursor", "FutureCursor", "ConsumerTooSlow", "other"];
-
 /// How many deliveries are judged between two looks at everything else.
 const TAKE: usize = 256;
 /// A batch that moves only cursors leaves this often, so that a quiet app never replays days.
@@ -120,7 +117,6 @@ impl Ingest {
                     let policy = policy.load();
                     for delivery in taken.drain(..) {
                         if let Some(word) = judge.judge(&policy, &delivery, &mut batch) {
-                            count_notice(&word);
                             on_host_word(word);
                         }
                     }
@@ -139,11 +135,6 @@ impl Ingest {
         let totals = appending.await.expect("the appending task does not panic")?;
         Ok(Report { tally: judge.tally, appended: totals.new, duplicates: totals.duplicates })
     }
-}
-
-fn count_notice(word: &HostWord) {
-    let name = NOTICES.iter().find(|name| **name == &*word.notice.name).unwrap_or(&"other");
-    counter!("almanac_ingest_host_notices_total", "name" => *name).increment(1);
 }
 
 async fn append_all(

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Row};
 
 use super::batch::Batch;
 use crate::event::{Did, Seq};
@@ -17,11 +17,13 @@ pub async fn load_scope(pool: &PgPool) -> Result<HashSet<Did>, sqlx::Error> {
 
 /// Up to which frame each upstream is handled, by its name.
 pub async fn load_cursors(pool: &PgPool) -> Result<HashMap<Box<str>, Cursor>, sqlx::Error> {
-    let rows: Vec<(String, Seq, Option<DateTime<Utc>>, DateTime<Utc>)> =
-        sqlx::query_as("select upstream, seq, event_time, updated_at from log.cursor").fetch_all(pool).await?;
-    let cursor =
-        |(name, seq, event_time, judged_at): (String, _, _, _)| (name.into(), Cursor { seq, event_time, judged_at });
-    Ok(rows.into_iter().map(cursor).collect())
+    let rows = sqlx::query("select upstream, seq, event_time, updated_at from log.cursor").fetch_all(pool).await?;
+    let cursor = |row: &sqlx::postgres::PgRow| {
+        let (seq, event_time, judged_at) =
+            (row.try_get("seq")?, row.try_get("event_time")?, row.try_get("updated_at")?);
+        Ok((row.try_get::<String, _>("upstream")?.into(), Cursor { seq, event_time, judged_at }))
+    };
+    rows.iter().map(cursor).collect()
 }
 
 /// How far one upstream is judged.

@@ -8,6 +8,9 @@ use crate::decode::Reason;
 use crate::filter::DropReason;
 use crate::telemetry::{register_gauge, register_histogram};
 
+/// The names under which hosts' notices are counted; all others are `other`.
+const NOTICES: &[&str] = &["OutdatedCursor", "FutureCursor", "ConsumerTooSlow", "other"];
+
 /// What became of the frames so far.
 pub struct Tally {
     /// Frames judged.
@@ -79,6 +82,11 @@ impl Tally {
             .increment(1);
     }
 
+    pub(super) fn notice(&mut self, name: &str) {
+        let name = NOTICES.iter().find(|known| **known == name).unwrap_or(&"other");
+        counter!("almanac_ingest_host_notices_total", "name" => *name).increment(1);
+    }
+
     /// Frames dropped, by every reason there is.
     pub fn dropped_by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> {
         DropReason::ALL.iter().map(|reason| (*reason, self.dropped[*reason as usize]))
@@ -104,7 +112,7 @@ pub fn register_metrics() {
         counter!("almanac_ingest_refused_frames_total", "layer" => layer, "reason" => reason).increment(0);
     }
     let help = "Infos and errors from hosts about the stream, by name";
-    count("almanac_ingest_host_notices_total", help, &[("name", super::pipeline::NOTICES)]);
+    count("almanac_ingest_host_notices_total", help, &[("name", NOTICES)]);
     count("almanac_event_log_appended_events_total", "Events new in the log", &[]);
     count("almanac_event_log_duplicate_events_total", "Events that the log had already", &[]);
     count(

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::rows::{Shown, View};
-use crate::calendar::{AccountState, EventView, RecordKey, RsvpView, Word};
+use super::rows::Shown;
+use crate::calendar::{AccountState, EventView, RecordKey, RsvpView, View, Word};
 use crate::event::Did;
 
 pub(super) async fn words(connection: &mut PgConnection, words: &[(&RecordKey, &Word)]) -> Result<(), sqlx::Error> {

@@ -28,15 +28,21 @@ pub async fn open(settings: &Settings, install: bool) -> anyhow::Result<Db> {
     } else {
         db::open(&settings.database, POOL).await?
     };
-    tracing::info!("database: {}", db.describe());
     db.migrate().await.context("the tables cannot be brought up to date")?;
     event_log::stamp(db.pool(), &settings.environment).await?;
     Ok(db)
 }
 
-/// Opens the database to look at it: it must have its tables, and belong to this environment unless none was named.
-pub async fn open_to_read(settings: &Settings) -> anyhow::Result<Db> {
-    open(settings, false).await
+/// Opens the database to look at it. Its tables stay as they are. When nobody named an environment, the database's own is
+/// taken; one that was named must be it.
+pub async fn open_to_read(settings: &mut Settings) -> anyhow::Result<Db> {
+    let db = db::open(&settings.database, POOL).await?;
+    if settings.environment_named {
+        event_log::check(db.pool(), &settings.environment).await?;
+    } else {
+        settings.environment = event_log::stamped(db.pool()).await?;
+    }
+    Ok(db)
 }
 
 /// Makes every metric exist at zero.

@@ -68,3 +68,34 @@ impl QueueGauges {
         QueueGauges { frames: gauge!(QUEUE_FRAMES), bytes: gauge!(QUEUE_BYTES) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::RelayMetrics;
+    use crate::event::{Upstream, UpstreamKind};
+
+    #[test]
+    fn every_series_is_there_at_zero() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            super::describe_metrics();
+            RelayMetrics::new(&Upstream { kind: UpstreamKind::Relay, name: "relay.example".into() });
+        });
+        let rendered = handle.render();
+        for series in [
+            "almanac_source_frames_total{upstream=\"relay.example\"} 0",
+            "almanac_source_bytes_total{upstream=\"relay.example\"} 0",
+            "almanac_source_ignored_messages_total{upstream=\"relay.example\"} 0",
+            "almanac_source_connects_total 0",
+            "almanac_source_disconnects_total{reason=\"dead\"} 0",
+            "almanac_source_disconnects_total{reason=\"too_large\"} 0",
+            "almanac_source_queue_frames 0",
+            "almanac_source_queue_bytes 0",
+        ] {
+            assert!(rendered.lines().any(|line| line == series), "{series} in:\n{rendered}");
+        }
+    }
+}

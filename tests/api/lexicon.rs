@@ -82,7 +82,7 @@ impl Lexicons {
                     Some("did") => almanac::event::Did::is_valid(text),
                     Some("handle") => almanac::event::Handle::is_valid(text),
                     Some("at-uri") => almanac::event::AtUri::parse(text).is_ok(),
-                    Some("cid") => text.parse::<cid::Cid>().is_ok(),
+                    Some("cid") => text.parse::<ipld_core::cid::Cid>().is_ok(),
                     None => true,
                     Some(other) => panic!("{other} is a format that this test does not know"),
                 };

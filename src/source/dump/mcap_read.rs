@@ -12,7 +12,7 @@ use chrono::DateTime;
 use mcap::records::{ChunkHeader, Record, op};
 
 use super::format::MCAP_MAGIC;
-use super::reader::{DumpFrame, DumpInfo};
+use super::item::{DumpFrame, DumpInfo};
 use super::{DumpProblem, FRAME_BYTES_MAX, METADATA, METADATA_UPSTREAM};
 use crate::event::{Environment, Upstream, UpstreamKind};
 
@@ -189,11 +189,7 @@ impl McapReader {
     }
 
     fn channel(&mut self, id: u16, name: &str, kind: &str, info: &mut DumpInfo) {
-        let kind = match kind {
-            "relay" => UpstreamKind::Relay,
-            "pds" => UpstreamKind::Pds,
-            _ => UpstreamKind::Dump,
-        };
+        let kind = UpstreamKind::from_word(kind).unwrap_or(UpstreamKind::Dump);
         let upstream = Upstream { kind, name: name.into() };
         // Two channels of one upstream, as in merged dumps, are one upstream.
         let known = info.upstreams.iter().find(|known| ***known == upstream).cloned();

@@ -16,7 +16,7 @@ use mcap::records::{MessageHeader, Metadata};
 use mcap::write::NoSeek;
 use mcap::{Compression, WriteOptions, Writer};
 
-use super::{METADATA, METADATA_UPSTREAM, kind_word};
+use super::{METADATA, METADATA_UPSTREAM};
 use crate::event::{Delivery, Environment, Upstream};
 
 /// About this many bytes of frames make a chunk.
@@ -100,7 +100,7 @@ impl DumpWriter {
             return Ok(());
         }
         let about = BTreeMap::from([
-            ("kind".to_owned(), kind_word(upstream.kind).to_owned()),
+            ("kind".to_owned(), upstream.kind.as_str().to_owned()),
             ("url".to_owned(), url.to_owned()),
         ]);
         let added = self.mcap.add_channel(0, &upstream.name, "application/vnd.atproto.frame", &about).and_then(|id| {

@@ -11,15 +11,17 @@
 
 mod format;
 mod frames;
+mod item;
 mod mcap_read;
 mod mcap_write;
 mod problem;
 mod reader;
 
 pub use format::DumpFormat;
+pub use item::{DumpFrame, DumpInfo};
 pub use mcap_write::{DumpWriter, RecordError};
 pub use problem::{DumpOpenError, DumpProblem};
-pub use reader::{DumpFrame, DumpInfo, DumpReader};
+pub use reader::DumpReader;
 
 /// The longest frame that is believed. A length above it is no frame but a broken file; a frame between the
 /// protocol's 5,000,000 bytes and this is handed on, for decode to refuse.
@@ -28,12 +30,3 @@ pub(crate) const FRAME_BYTES_MAX: usize = 16_000_000;
 /// The name of our metadata record, and the prefix of those that name an upstream.
 const METADATA: &str = "almanac";
 const METADATA_UPSTREAM: &str = "almanac.upstream";
-
-/// The word for a kind of upstream in channel metadata.
-fn kind_word(kind: crate::event::UpstreamKind) -> &'static str {
-    match kind {
-        crate::event::UpstreamKind::Relay => "relay",
-        crate::event::UpstreamKind::Pds => "pds",
-        crate::event::UpstreamKind::Dump => "dump",
-    }
-}

@@ -1,0 +1,115 @@
+//! Frames in memory: outline and filter, and full decode.
+
+use almanac::decode::{self, Message};
+use almanac::devnet::Mix;
+use almanac::event::Environment;
+use almanac::filter::{self, CollectionSet, DidRule, Policy, Verdict};
+use bytes::Bytes;
+
+use crate::clock::Stopwatch;
+use crate::contest::{Contender, Contest, Outcome};
+use crate::fixture::{Frames, Scale};
+use crate::peers::{self, weigh};
+
+/// Runs the chosen paths.
+pub fn run(scale: Scale, chosen: &dyn Fn(&str) -> bool, results: &mut Vec<Outcome>) {
+    let outline = chosen("outline and filter");
+    let (decode_network, decode_calendar) = (chosen("full decode, network"), chosen("full decode, calendar"));
+    if outline || decode_network {
+        let network = Frames::make(Mix::Network, scale);
+        if outline {
+            results.push(outline_and_filter(&network).run(scale));
+        }
+        if decode_network {
+            results.push(full_decode("full decode, network", &network).run(scale));
+        }
+    }
+    if decode_calendar {
+        let calendar = Frames::make(Mix::Calendar, scale);
+        results.push(full_decode("full decode, calendar", &calendar).run(scale));
+    }
+}
+
+/// Works through the frames so often that a run is long enough to be measured.
+fn passes(frames: &Frames, at_least: usize) -> usize {
+    (at_least / frames.frames.len()).max(1)
+}
+
+fn over_frames<'a>(
+    name: &'static str,
+    frames: &'a Frames,
+    passes: usize,
+    work: impl Fn(&Bytes) -> u64 + 'a,
+) -> Contender<'a> {
+    let run = move || {
+        let watch = Stopwatch::start(None);
+        let mut sum = 0u64;
+        for _ in 0..passes {
+            for frame in &frames.frames {
+                sum = sum.wrapping_add(work(frame));
+            }
+        }
+        (sum, watch.cost())
+    };
+    Contender { name, run: Box::new(run) }
+}
+
+fn outline_and_filter(frames: &Frames) -> Contest<'_> {
+    let policy = Policy {
+        environment: Environment::parse("bench").expect("a literal that is a name"),
+        collections: CollectionSet::parse(["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"])
+            .expect("literals that are collections"),
+        dids: DidRule::Network,
+        allowed: Default::default(),
+        denied: Default::default(),
+    };
+    let almanac = move |frame: &Bytes| {
+        let outline = decode::outline(frame).expect("the generator writes frames");
+        let verdict = filter::judge(&outline, &policy, |_| false).expect("the generator writes frames");
+        u64::from(verdict == Verdict::Keep)
+    };
+    let passes = passes(frames, 200_000);
+    let peer = |name, work: fn(&[u8]) -> bool| over_frames(name, frames, passes, move |frame| u64::from(work(frame)));
+    Contest {
+        name: "outline and filter",
+        input: frames.describe(),
+        unit: "frames",
+        units: (frames.frames.len() * passes) as u64,
+        rounds: 15,
+        contenders: vec![
+            over_frames("Almanac", frames, passes, almanac),
+            peer("serde_ipld_dagcbor, whole envelope, borrowed", peers::serde_whole_filter),
+            peer("serde_ipld_dagcbor, only what a filter needs, borrowed", peers::serde_filter),
+            peer("ciborium, only what a filter needs", peers::ciborium_filter),
+        ],
+    }
+}
+
+fn full_decode<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
+    let almanac = |frame: &Bytes| {
+        let outline = decode::outline(frame).expect("the generator writes frames");
+        match decode::decode(frame, &outline, |_| true).expect("the generator writes frames") {
+            Message::Commit(commit) => {
+                let records = commit.ops.iter().filter_map(|op| op.record.as_ref());
+                weigh(commit.ops.len() as u64, records.map(|record| record.bytes.len() as u64).sum())
+            }
+            _ => 0,
+        }
+    };
+    let passes = passes(frames, 16_000);
+    let peer =
+        |name, car: fn(&[u8]) -> _| over_frames(name, frames, passes, move |frame| peers::serde_decode(frame, car));
+    Contest {
+        name,
+        input: frames.describe(),
+        unit: "frames",
+        units: (frames.frames.len() * passes) as u64,
+        rounds: 11,
+        contenders: vec![
+            over_frames("Almanac, hashes of the blocks used", frames, passes, almanac),
+            peer("serde_ipld_dagcbor + rs-car, hashes of all blocks", peers::rs_car),
+            peer("serde_ipld_dagcbor + iroh-car, hashes of all blocks", peers::iroh_car_hashed),
+            peer("serde_ipld_dagcbor + iroh-car, no hashes", peers::iroh_car),
+        ],
+    }
+}
