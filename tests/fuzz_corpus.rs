@@ -31,3 +31,24 @@ fn dag_cbor() {
 fn cars() {
     replay("car", checks::car);
 }
+
+/// The malformed frames are of the same kind as what fuzzing finds: whatever holds for any bytes holds for them.
+#[test]
+fn malformed_frames() {
+    let mut count = 0;
+    for entry in std::fs::read_dir("replay-fixtures/malformed").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "frames") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let mut rest = &bytes[..];
+        while let Some((len, after)) = rest.split_first_chunk() {
+            let (frame, after) = after.split_at(u32::from_le_bytes(*len) as usize);
+            checks::frame(frame);
+            rest = after;
+            count += 1;
+        }
+    }
+    assert!(count > 300, "{count} frames");
+}

@@ -201,11 +201,9 @@ pub fn odd_but_right() -> Vec<Case> {
             "dead fields",
             1,
             with(&good, |_, body| {
-                (
-                    body.set("tooBig", true),
-                    body.set("rebase", true),
-                    body.set("blobs", Cv::Array(vec![link(&cid_of(b""))])),
-                );
+                body.set("tooBig", true);
+                body.set("rebase", true);
+                body.set("blobs", Cv::Array(vec![link(&cid_of(b""))]));
             }),
         ),
         accepted("commit of nothing", 0, commit_with(|commit| commit.ops.clear())),
