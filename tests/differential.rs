@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use almanac::decode::{Message, decode, outline, parse_time, record_json};
+use almanac::decode::{Car, Message, SignedCommit, decode, outline, parse_time, record_json};
 use almanac::devnet::{Mix, Size, Traffic};
 use almanac::event::Cid;
 use almanac::source::dump::DumpReader;
@@ -158,4 +158,35 @@ fn made_frames_are_read_as_others_read_them() {
         println!("{mix:?}: {compared:?}");
         assert!(compared.commits > 1_000 && compared.records > 500 && compared.deletes > 50, "{mix:?}: {compared:?}");
     }
+}
+
+/// Whole repositories as a real PDS exports them: repo-stream walks the tree, we are asked for every block that it names.
+#[tokio::test]
+async fn whole_repositories_hold_what_repo_stream_finds_in_them() {
+    let cars = Path::new(env!("CARGO_MANIFEST_DIR")).join("replay-fixtures/captures/pds-05-fifty-accounts/cars");
+    let (mut repos, mut records) = (0, 0);
+    for entry in std::fs::read_dir(cars).unwrap() {
+        let path = entry.unwrap().path();
+        // Only what changed since a revision: a part of a tree cannot be walked.
+        if path.file_name().unwrap().to_str().unwrap().starts_with("since-") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let car = Car::parse(&bytes).unwrap();
+        let commit = SignedCommit::parse(car.block(&car.root(), "commit").unwrap()).unwrap();
+        assert!(path.file_stem().unwrap().to_str().is_some_and(|stem| commit.did.as_str().ends_with(stem)));
+        let mut walk = repo_stream::DriverBuilder::new().load_car(&bytes[..]).await.unwrap();
+        while let Some(chunk) = walk.next_chunk_strict(256).unwrap() {
+            for found in chunk {
+                let cid = Cid::from_bytes(&found.cid.to_bytes()).unwrap();
+                let block = car.block(&cid, "record").unwrap();
+                assert_eq!(block, &found.data[..]);
+                assert!(record_json(block).unwrap().is_object());
+                records += 1;
+            }
+        }
+        repos += 1;
+    }
+    assert_eq!(repos, 12);
+    assert!(records > 1_000, "{records}");
 }

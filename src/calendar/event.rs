@@ -67,8 +67,8 @@ impl EventView {
         {
             fields.note("endsAt", "before startsAt");
         }
-        view.mode = fields.text("mode");
-        view.status = fields.text("status");
+        view.mode = fields.token("mode");
+        view.status = fields.token("status");
         view.rsvp_expected = fields.bool("rsvpExpected");
         let uris = fields.list("uris", MAX_ITEMS);
         let locations = fields.list("locations", MAX_ITEMS);

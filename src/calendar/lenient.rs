@@ -4,6 +4,9 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+/// The longest text that is taken for the name of something: more than the longest NSID with a fragment.
+const MAX_TOKEN_BYTES: usize = 400;
+
 /// Something in a record that could not be read, or only with doubt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -51,6 +54,17 @@ impl<'a, 'p> Fields<'a, 'p> {
                 None
             }
         }
+    }
+
+    /// A text field that names one of a set. One that is too long to be a name is not taken: it could not be a column that
+    /// is searched, because a database index holds no more.
+    pub fn token(&mut self, field: &str) -> Option<String> {
+        let text = self.text(field)?;
+        if text.len() > MAX_TOKEN_BYTES {
+            self.note(field, format!("{} bytes; not taken as a name", text.len()));
+            return None;
+        }
+        Some(text)
     }
 
     /// A text field whose absence is a problem.
@@ -139,18 +153,21 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Reads a point in time; the second part says what is doubtful about it.
+/// Reads a point in time; the second part says what is doubtful about it. Years of four digits only: others have no form in
+/// the protocol, and not every one of them fits a database.
 fn read_time(given: &str) -> Option<(DateTime<Utc>, Option<&'static str>)> {
+    parse_time(given).filter(|(time, _)| (0..=9999).contains(&time.year()))
+}
+
+fn parse_time(given: &str) -> Option<(DateTime<Utc>, Option<&'static str>)> {
     let text = given.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        let time = time.with_timezone(&Utc);
         // RFC 3339 allows a space, lower case and an unknown zone; the protocol's datetime allows none of them.
         let as_asked = given.len() == text.len()
             && text.as_bytes().get(10) == Some(&b'T')
             && !text.ends_with('z')
             && !text.ends_with("-00:00");
-        // Years before 0 have no form in either.
-        return (time.year() >= 0).then_some((time, (!as_asked).then_some("not written as the protocol's datetime")));
+        return Some((time.with_timezone(&Utc), (!as_asked).then_some("not written as the protocol's datetime")));
     }
     const WITHOUT_ZONE: [&str; 4] =
         ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
