@@ -145,15 +145,19 @@ async fn work(
         // The subscriptions end with this turn, or when the process is told to stop.
         let (end, ended) = watch::channel(false);
         let subscriptions = upstreams.start(&out, &ended);
-        drop(out);
         let ending = tokio::spawn({
             let (end, stopped) = (end.clone(), stopped.clone());
             async move {
                 stop::wait(stopped).await;
                 end.send_replace(true);
+                // Until here the queue has an owner even when no upstream is left: a host that ends its stream for good
+                // does not end the process.
+                drop(out);
             }
         });
+        // Kept beside ingest's own until ingest has ended: the projector follows the log for as long as one of them is there.
         let (position, head) = watch::channel(0);
+        let following = position.clone();
         let projector = Projector { db: db.clone(), health: report(health, "index") };
         let mut projecting = tokio::spawn(projector.run(head));
         let ingest = Ingest {
@@ -168,22 +172,15 @@ async fn work(
             }),
         };
         let sink = Sink::Log { db: db.clone(), appender: Box::new(appender), name };
-        let idle = upstreams.is_empty().then(|| stop::wait(stopped.clone()));
-        let ingesting = async {
-            // Without upstreams there is nothing to wait for but the end.
-            if let Some(idle) = idle {
-                idle.await;
-            }
-            ingest.run(deliveries, sink).await
-        };
         let outcome = tokio::select! {
-            outcome = ingesting => outcome,
+            outcome = ingest.run(deliveries, sink) => outcome,
             projected = &mut projecting => {
                 // It ends before ingest only by an error.
                 projected.context("the projector panicked")??;
                 anyhow::bail!("the projector ended before the log did");
             }
         };
+        drop(following);
         end.send_replace(true);
         ending.abort();
         drop(subscriptions);

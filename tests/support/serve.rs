@@ -28,10 +28,13 @@ impl Serve {
         Self::start_with(database_url, relay, folder, &[])
     }
 
-    /// The same, with further flags.
+    /// The same, with further flags. An empty `relay`: none is followed.
     pub fn start_with(database_url: &str, relay: &str, folder: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_almanac"));
-        command.args(["serve", "--json", "--environment", "test", "--database-url", database_url, "--relay", relay]);
+        command.args(["serve", "--json", "--environment", "test", "--database-url", database_url]);
+        if !relay.is_empty() {
+            command.args(["--relay", relay]);
+        }
         command.args(flags);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
         end_with_this_thread(&mut command);
