@@ -36,7 +36,8 @@ async fn caught_up(url: &str, hosts: &[&Relay]) {
         let mut cursors: Vec<i64> =
             status["upstreams"].as_array().unwrap().iter().map(|u| u["cursor"].as_i64().unwrap()).collect();
         let mut ends: Vec<i64> = hosts.iter().map(|host| host.last_seq()).collect();
-        (cursors.sort_unstable(), ends.sort_unstable());
+        cursors.sort_unstable();
+        ends.sort_unstable();
         let folded = status["log_position"] == status["projection_position"];
         if cursors == ends && folded { Ok(()) } else { Err(status.to_string()) }
     })
