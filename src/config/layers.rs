@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::key::{Form, KEYS, Key, OTHER_VARIABLES};
+use crate::db::embedded;
 
 /// Settings that cannot be used: which, and what to write instead.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +103,8 @@ impl Layers {
             layers.add_file(path)?;
         }
         for (name, value) in variables {
-            if !name.starts_with("ALMANAC_") || OTHER_VARIABLES.contains(&name.as_str()) {
+            // An empty variable is how people unset one.
+            if !name.starts_with("ALMANAC_") || OTHER_VARIABLES.contains(&name.as_str()) || value.is_empty() {
                 continue;
             }
             let known = KEYS.iter().find(|key| key.variable == name);
@@ -112,7 +114,18 @@ impl Layers {
         for (name, flag, values) in flags {
             layers.0.insert(name, (values, Source::Flag(flag)));
         }
+        layers.add_derived();
         Ok(layers)
+    }
+
+    /// Defaults that depend on the machine or on other settings.
+    fn add_derived(&mut self) {
+        let data_dir = embedded::default_data_dir().display().to_string();
+        self.0.entry("data_dir").or_insert((vec![data_dir], Source::Default));
+        // Whoever gives an allowlist wants nobody else, unless he says so.
+        let listed = !self.list("filter.allow").is_empty() || self.text("filter.allow_file").is_some();
+        let rule = if listed { "allowlist" } else { "network" };
+        self.0.entry("filter.dids").or_insert((vec![rule.to_owned()], Source::Default));
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {

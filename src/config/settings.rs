@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::layers::{ConfigError, Layers};
-use crate::db::{DatabaseUrl, Target, embedded};
+use crate::db::{DatabaseUrl, Target};
 use crate::event::{Did, Environment};
 use crate::filter::{CollectionSet, DidRule, Policy};
 use crate::source::relay::{ExtraCa, RelayUrl};
@@ -56,8 +56,8 @@ impl Settings {
         let environment = parse("environment").unwrap_or("local");
         let environment = Environment::parse(environment)
             .map_err(|e| layers.refuse("environment", format!("{e}; write it like `production` or `dev-anna`")))?;
-        let data_dir = parse("data_dir").map_or_else(embedded::default_data_dir, PathBuf::from);
-        let data_dir = std::path::absolute(&data_dir).map_err(|e| layers.refuse("data_dir", e))?;
+        let data_dir = parse("data_dir").ok_or_else(|| layers.refuse("data_dir", "empty"))?;
+        let data_dir = std::path::absolute(data_dir).map_err(|e| layers.refuse("data_dir", e))?;
         let database = match parse("database_url") {
             Some(url) => Target::Url(url.parse::<DatabaseUrl>().map_err(|e| layers.refuse("database_url", e))?),
             None => Target::Embedded { data_dir: data_dir.clone() },
@@ -75,10 +75,8 @@ impl Settings {
         let rule = match parse("filter.dids") {
             Some("allowlist") => DidRule::Allowlist,
             Some("network") => DidRule::Network,
-            // Whoever gives an allowlist wants nobody else, unless he says so.
-            None if layers.list("filter.allow").is_empty() && parse("filter.allow_file").is_none() => DidRule::Network,
-            None => DidRule::Allowlist,
-            Some(other) => {
+            other => {
+                let other = other.unwrap_or_default();
                 return Err(layers.refuse("filter.dids", format!("{other:?} is neither `network` nor `allowlist`")));
             }
         };
