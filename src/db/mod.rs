@@ -9,6 +9,7 @@ pub mod embedded;
 mod error;
 pub mod install;
 mod migrations;
+mod passing;
 mod session;
 mod url;
 
@@ -24,7 +25,7 @@ use sqlx::{
 };
 
 use self::embedded::{Server, ServerOptions};
-pub use self::{embedded::EmbeddedError, error::DbError, session::SessionId, url::DatabaseUrl};
+pub use self::{embedded::EmbeddedError, error::DbError, passing::passes, session::SessionId, url::DatabaseUrl};
 
 /// The database inside a private server.
 const EMBEDDED_DATABASE: &str = "almanac";

@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::judge::{HostWord, Judge};
 use super::scope::{self, Cursors};
 use super::{bystander, tally::Tally};
-use crate::db::{Db, SessionId};
+use crate::db::{Db, SessionId, passes};
 use crate::event::{Delivery, Position};
 use crate::event_log::{Appended, Appender, LogError};
 use crate::filter::Policy;
@@ -253,17 +253,4 @@ async fn resume(
 fn no_answer(limit: Duration) -> sqlx::Error {
     let what = format!("no answer within {} s", limit.as_secs());
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))
-}
-
-/// Whether an error is of the sort that goes away: the server is gone, restarts, is full, or asks to try again. Others
-/// say that we sent what it cannot take, and sending it again would never end.
-fn passes(error: &sqlx::Error) -> bool {
-    match error {
-        // SQLSTATE classes: connection, rollback (deadlock, serialization), resources, operator intervention, system.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25006"
-        }),
-        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => false,
-        _ => true,
-    }
 }

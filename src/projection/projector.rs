@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::fold::fold;
-use crate::db::{Db, SessionId};
+use crate::db::{Db, SessionId, passes};
 use crate::event::Position;
 use crate::event_log;
 use crate::telemetry::{register_gauge, register_histogram};
@@ -82,7 +82,7 @@ impl Projector {
                         return Ok(());
                     }
                 }
-                Err(ProjectionError::Database(error)) if !is_ours(&error) => {
+                Err(ProjectionError::Database(error)) if passes(&error) => {
                     tracing::warn!(%error, "the index cannot be written; tried again");
                     (self.health)(Err(format!("the index cannot be written: {error}")));
                     line.hang_up();
@@ -157,17 +157,6 @@ impl Line<'_> {
 fn no_answer(limit: Duration) -> sqlx::Error {
     let what = format!("no answer within {} s", limit.as_secs());
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))
-}
-
-/// Errors that say something about us, not about the server's health.
-fn is_ours(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_none_or(|code| !["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))),
-        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => true,
-        _ => false,
-    }
 }
 
 /// Folds the next events into the tables of `schema`, in one transaction. How many.
