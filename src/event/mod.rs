@@ -8,11 +8,13 @@
 //! [`Observed`], `event_log` a [`Logged`].
 
 mod cid;
+mod did_document;
 mod ident;
 mod stage;
 
 pub use cid::{Cid, Codec};
+pub use did_document::{DidDocument, DidDocumentError, KeyForm, KeyText};
 pub use ident::{AtUri, Did, Environment, Handle, IdentError, Nsid, Rev, Rkey};
 pub use stage::{
-    AccountStatus, Body, Delivery, Event, Logged, Observed, Origin, Position, Seq, Upstream, UpstreamKind,
+    AccountStatus, Body, Delivery, Event, Logged, Observed, Origin, Position, Seq, Upstream, UpstreamKind, Verification,
 };

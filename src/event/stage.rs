@@ -205,6 +205,34 @@ impl Origin {
     }
 }
 
+/// What was proven of an event before it entered the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verification {
+    /// Nothing beyond structure, limits and hashes.
+    None,
+    /// The account's key signed the commit; whether its operations are all that changed was not looked at.
+    Signature,
+    /// Signed, and the operations are exactly what leads from the tree before to the signed one.
+    Full,
+    /// Read from the signed tree of the whole repository.
+    Snapshot,
+    /// As the host listed it, without a proof.
+    Listed,
+}
+
+impl Verification {
+    /// The word as stored in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verification::None => "none",
+            Verification::Signature => "signature",
+            Verification::Full => "full",
+            Verification::Snapshot => "snapshot",
+            Verification::Listed => "listed",
+        }
+    }
+}
+
 /// An event that passed the filter, with all that ingest found out about it: what the log will keep.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -214,6 +242,8 @@ pub struct Observed {
     pub environment: Environment,
     /// Whose it is.
     pub origin: Origin,
+    /// What was proven of it. Account and identity words are never signed.
+    pub verification: Verification,
     /// Through which upstream it came.
     pub upstream: Arc<Upstream>,
     /// That upstream's number for the frame; `None` for a snapshot's rows.

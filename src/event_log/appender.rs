@@ -161,6 +161,7 @@ impl Transaction<'_> {
             .bind(rows.seq)
             .bind(rows.seen_at)
             .bind(rows.live)
+            .bind(rows.verification)
             .fetch_one(&mut *self.tx)
             .await?;
         self.head += new;
@@ -260,6 +261,7 @@ struct Columns<'a> {
     seq: Vec<Option<Seq>>,
     seen_at: Vec<DateTime<Utc>>,
     live: Vec<bool>,
+    verification: Vec<&'static str>,
 }
 
 impl<'a> Columns<'a> {
@@ -303,6 +305,7 @@ impl<'a> Columns<'a> {
             columns.seq.push(observed.seq);
             columns.seen_at.push(observed.seen_at);
             columns.live.push(observed.live);
+            columns.verification.push(observed.verification.as_str());
         }
         columns
     }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool, Row};
 
-use crate::event::{AccountStatus, Body, Did, Environment, Event, Handle, Observed, Origin, Upstream, UpstreamKind};
+use crate::event::{
+    AccountStatus, Body, Did, Environment, Event, Handle, Observed, Origin, Upstream, UpstreamKind, Verification,
+};
 
 /// How long a word waits for its account to come into scope. Longer than any host's window for resuming.
 const KEEP: TimeDelta = TimeDelta::days(7);
@@ -67,6 +69,7 @@ pub(super) async fn take(
             event: Event { did: Did::parse(&row.try_get::<String, _>("did")?).map_err(damaged)?, body },
             environment: environment.clone(),
             origin: Origin::Network,
+            verification: Verification::None,
             upstream: Arc::new(Upstream { kind, name: row.try_get::<String, _>("upstream")?.into() }),
             seq: row.try_get("seq")?,
             seen_at: row.try_get("seen_at")?,

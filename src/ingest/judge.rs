@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
 use crate::decode::{self, Commit, Message, Notice, Op, Outline, Reject};
-use crate::event::{Body, Delivery, Did, Event, Observed, Origin, Seq, Upstream};
+use crate::event::{Body, Delivery, Did, Event, Observed, Origin, Seq, Upstream, Verification};
 use crate::filter::{self, DropReason, Policy, Verdict};
 use crate::telemetry::LogBudget;
 
@@ -90,6 +90,7 @@ impl Judge {
             event: Event { did: did.clone(), body },
             environment: policy.environment.clone(),
             origin: Origin::Network,
+            verification: Verification::None,
             upstream: delivery.upstream.clone(),
             seq: outline.seq,
             seen_at: delivery.seen_at,

@@ -9,12 +9,14 @@
 
 mod batch;
 mod bystander;
+mod inlet;
 mod judge;
 mod pipeline;
 mod scope;
 mod tally;
 
 pub use batch::Batch;
+pub use inlet::{Finding, Findings, FoundRecord, IngestEnded, Inlet, inlet};
 pub use judge::{HostWord, Judge, SeqRange};
 pub use pipeline::{Ingest, IngestError, Report, Sink};
 pub use scope::{Cursor, Cursors, load_cursors, load_scope};

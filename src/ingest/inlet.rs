@@ -1,0 +1,130 @@
+//! The side door into ingest: what jobs found out about one account, for the one write path.
+//!
+//! In: findings of resyncs and identity look-ups. Out: the same, in the queue that ingest reads beside its deliveries.
+//! Always true: the queue is short, so whoever finds faster than the log takes waits.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::event::{AccountStatus, Cid, Did, DidDocument, Handle, Nsid, Rev, Rkey, Upstream, Verification};
+
+/// Findings that wait for ingest at most. Each is bounded: see [`Finding::Records`].
+const QUEUE: usize = 8;
+
+/// One record of a repository.
+#[derive(Clone, Debug)]
+pub struct FoundRecord {
+    /// Of which collection.
+    pub collection: Nsid,
+    /// Under which key.
+    pub rkey: Rkey,
+    /// CID of `record`.
+    pub cid: Cid,
+    /// The record's DAG-CBOR bytes.
+    pub record: Bytes,
+}
+
+/// What was found out about one account.
+#[derive(Debug)]
+pub enum Finding {
+    /// Some of the followed records that its repository holds at `rev`. Whoever sends it keeps each below 1,000 records and
+    /// about 4 MB. Every one of them is true by itself, so they may enter the log before the rest is known.
+    Records {
+        /// Whose repository.
+        did: Did,
+        /// At which revision.
+        rev: Rev,
+        /// The host that was asked.
+        upstream: Arc<Upstream>,
+        /// [`Verification::Snapshot`] or [`Verification::Listed`].
+        verification: Verification,
+        /// What it holds.
+        records: Vec<FoundRecord>,
+    },
+    /// All that it holds at `rev` was told; the rest is gone.
+    Complete {
+        /// Whose repository.
+        did: Did,
+        /// At which revision.
+        rev: Rev,
+        /// Root of its tree; `None` when the host only listed records.
+        data: Option<Cid>,
+        /// The host that was asked.
+        upstream: Arc<Upstream>,
+        /// [`Verification::Snapshot`] or [`Verification::Listed`].
+        verification: Verification,
+        /// Records that the log holds as live and the repository does not hold.
+        gone: Vec<(Nsid, Rkey)>,
+        /// Completed once all of this account is in the log.
+        stored: oneshot::Sender<()>,
+    },
+    /// The host shows exactly the revision that we hold, or an older one.
+    Unchanged {
+        /// Whose repository.
+        did: Did,
+        /// The host's revision.
+        rev: Rev,
+        /// Completed once that is noted.
+        stored: oneshot::Sender<()>,
+    },
+    /// The hosting state, as the host itself tells it when asked.
+    Account {
+        /// Whose.
+        did: Did,
+        /// Whether its content may be shown.
+        active: bool,
+        /// Why, or why not.
+        status: AccountStatus,
+        /// When it was asked.
+        time: DateTime<Utc>,
+        /// The host.
+        upstream: Arc<Upstream>,
+    },
+    /// The DID document was read.
+    Identity {
+        /// What it says.
+        document: Arc<DidDocument>,
+        /// The handle after looking in both directions: `None` when none leads back to the DID.
+        handle: Option<Handle>,
+        /// When it was read.
+        time: DateTime<Utc>,
+    },
+    /// The directory answers that there is no such DID, or that it was given up.
+    NoIdentity {
+        /// Whose.
+        did: Did,
+        /// In the directory's words.
+        why: String,
+    },
+}
+
+/// Ingest ended; nobody takes findings any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ingest has ended")]
+pub struct IngestEnded;
+
+/// Where findings are handed in.
+#[derive(Clone, Debug)]
+pub struct Inlet(mpsc::Sender<Finding>);
+
+impl Inlet {
+    /// Hands one in; waits while ingest is busy.
+    ///
+    /// # Errors
+    /// When ingest has ended.
+    pub async fn send(&self, finding: Finding) -> Result<(), IngestEnded> {
+        self.0.send(finding).await.map_err(|_| IngestEnded)
+    }
+}
+
+/// The other end, for ingest.
+pub type Findings = mpsc::Receiver<Finding>;
+
+/// A new side door.
+pub fn inlet() -> (Inlet, Findings) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Inlet(sender), receiver)
+}
