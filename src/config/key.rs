@@ -80,6 +80,7 @@ pub const KEYS: &[Key] = &[
 /// Variables under our prefix that are read elsewhere: where the Postgres binaries are, and what tests are told.
 pub(super) const OTHER_VARIABLES: &[&str] = &[
     "ALMANAC_CONFIG",
+    "ALMANAC_CRASH_AT",
     "ALMANAC_PG_BIN",
     "ALMANAC_TEST_CACHE",
     "ALMANAC_VECTORS",

@@ -7,6 +7,7 @@
 //! Never: a line on stdout, which belongs to results; a label whose values strangers choose; a network connection.
 
 mod budget;
+mod crash;
 mod logging;
 mod metrics;
 
@@ -14,4 +15,5 @@ pub use self::metrics::{
     Kind, install_metrics, metric_name_is_valid, register_counter, register_gauge, register_histogram, upkeep,
 };
 pub use budget::{LogBudget, Permit};
+pub use crash::crash_point;
 pub use logging::{LogFormat, init_logging};
