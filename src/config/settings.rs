@@ -8,6 +8,7 @@ use super::layers::{ConfigError, Layers};
 use crate::db::{DatabaseUrl, Target};
 use crate::event::{Did, Environment};
 use crate::filter::{CollectionSet, DidRule, Policy};
+use crate::network::NetworkOptions;
 use crate::source::relay::{ExtraCa, RelayUrl};
 use crate::telemetry::LogFormat;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub pdses: Vec<RelayUrl>,
     /// Further certificate authorities to trust.
     pub extra_ca: Option<ExtraCa>,
+    /// How other people's hosts are asked. The relays and PDSes above are named in it.
+    pub network: NetworkOptions,
     /// Files of the lists, watched while serving.
     pub allow_file: Option<PathBuf>,
     /// The same for the deny list.
@@ -86,6 +89,15 @@ impl Settings {
             return Err(layers.refuse("filter.collections", "at least one collection must be followed"));
         }
         let log_format = parse("log.format").unwrap_or("text");
+        let (relays, pdses) = (urls("source.relays")?, urls("source.pdses")?);
+        let extra_ca = parse("source.ca_file")
+            .map(|path| ExtraCa::load(Path::new(path)).map_err(|e| layers.refuse("source.ca_file", e)))
+            .transpose()?;
+        let network = NetworkOptions {
+            named: relays.iter().chain(&pdses).map(|url| url.name().into()).collect(),
+            extra_roots: extra_ca.iter().flat_map(ExtraCa::certificates).cloned().collect(),
+            ..super::network::options(layers)?
+        };
         Ok(Settings {
             environment,
             environment_named: layers.is_set("environment"),
@@ -95,11 +107,10 @@ impl Settings {
             log_filter: parse("log.filter").map(str::to_owned),
             listen_public: address("listen.public")?,
             listen_admin: address("listen.admin")?,
-            relays: urls("source.relays")?,
-            pdses: urls("source.pdses")?,
-            extra_ca: parse("source.ca_file")
-                .map(|path| ExtraCa::load(Path::new(path)).map_err(|e| layers.refuse("source.ca_file", e)))
-                .transpose()?,
+            relays,
+            pdses,
+            extra_ca,
+            network,
             allow_file: parse("filter.allow_file").map(PathBuf::from),
             deny_file: parse("filter.deny_file").map(PathBuf::from),
             collections,
