@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::backfill::{self, BackfillSettings};
 use super::layers::{ConfigError, Layers};
 use crate::db::{DatabaseUrl, Target};
 use crate::event::{Did, Environment};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub allow_file: Option<PathBuf>,
     /// The same for the deny list.
     pub deny_file: Option<PathBuf>,
+    /// How repositories are compared and fetched.
+    pub backfill: BackfillSettings,
     collections: CollectionSet,
     dids: DidRule,
     allow: HashSet<Did>,
@@ -113,6 +116,7 @@ impl Settings {
             network,
             allow_file: parse("filter.allow_file").map(PathBuf::from),
             deny_file: parse("filter.deny_file").map(PathBuf::from),
+            backfill: backfill::settings(layers)?,
             collections,
             dids: rule,
             allow: dids("filter.allow")?,

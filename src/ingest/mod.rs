@@ -12,6 +12,7 @@ mod bystander;
 mod inlet;
 mod judge;
 mod pipeline;
+pub mod resync;
 mod scope;
 mod tally;
 

@@ -169,7 +169,9 @@ impl Resync {
             let mut connection = self.pool.acquire().await?;
             (Known::load(&mut connection, &target.did).await?, last_account_word(&mut connection, &target.did).await?)
         };
-        let news = !known.identified || known.pds.as_deref() != Some(&*target.endpoint) || reason != Reason::Coverage;
+        // What is compared every few hours tells its identity only when that changed: the log must not grow by it.
+        let key = key_of(&target.document).ok().map(|key| key.to_did_key());
+        let news = reason != Reason::Coverage || known.pds.as_deref() != Some(&*target.endpoint) || known.signing_key != key;
         let (handle, latest) = tokio::join!(
             async {
                 // A handle that nobody can look up now is neither good nor bad, which is what none says.
@@ -206,9 +208,9 @@ impl Resync {
     }
 
     /// Tries the strategies in order, and tells ingest that all is there once one of them got through.
-    async fn fetch(
-        &self,
-        target: &Target,
+    async fn fetch<'a>(
+        &'a self,
+        target: &'a Target,
         mut latest: LatestCommit,
         ours: Option<Rev>,
         asked: Strategy,
