@@ -85,7 +85,7 @@ impl Judge {
             Verdict::HostNotice => self.tally.dropped(DropReason::Notice),
             Verdict::Keep | Verdict::Chain | Verdict::Bystander => {}
         }
-        let message = decode::decode(&delivery.frame, outline, wanted)?;
+        let message = decode::decode(&delivery.frame, outline, wanted, &decode::Checks::NONE)?;
         let observe = |did: &Did, body: Body| Observed {
             event: Event { did: did.clone(), body },
             environment: policy.environment.clone(),
