@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::layers::{ConfigError, Layers};
 use crate::db::{DatabaseUrl, Target};
+use crate::decode::Level;
 use crate::event::{Did, Environment};
 use crate::filter::{CollectionSet, DidRule, Policy};
 use crate::source::relay::{ExtraCa, RelayUrl};
@@ -36,6 +37,10 @@ pub struct Settings {
     pub pdses: Vec<RelayUrl>,
     /// Further certificate authorities to trust.
     pub extra_ca: Option<ExtraCa>,
+    /// How much of commits is verified; `None`: what fits the command.
+    pub verify: Option<Level>,
+    /// DID documents that are used instead of looking them up.
+    pub did_docs: Option<PathBuf>,
     /// Files of the lists, watched while serving.
     pub allow_file: Option<PathBuf>,
     /// The same for the deny list.
@@ -100,6 +105,10 @@ impl Settings {
             extra_ca: parse("source.ca_file")
                 .map(|path| ExtraCa::load(Path::new(path)).map_err(|e| layers.refuse("source.ca_file", e)))
                 .transpose()?,
+            verify: parse("verify.level")
+                .map(|word| Level::from_word(word).ok_or_else(|| layers.refuse("verify.level", "none, signature or full")))
+                .transpose()?,
+            did_docs: parse("verify.did_docs").map(PathBuf::from),
             allow_file: parse("filter.allow_file").map(PathBuf::from),
             deny_file: parse("filter.deny_file").map(PathBuf::from),
             collections,

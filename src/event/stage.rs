@@ -22,6 +22,8 @@ pub enum UpstreamKind {
     Pds,
     /// A recorded dump.
     Dump,
+    /// The directory that DID documents come from: of handles, not of frames.
+    Directory,
 }
 
 impl UpstreamKind {
@@ -31,12 +33,15 @@ impl UpstreamKind {
             UpstreamKind::Relay => "relay",
             UpstreamKind::Pds => "pds",
             UpstreamKind::Dump => "dump",
+            UpstreamKind::Directory => "directory",
         }
     }
 
     /// Reads a stored word.
     pub fn from_word(word: &str) -> Option<Self> {
-        [UpstreamKind::Relay, UpstreamKind::Pds, UpstreamKind::Dump].into_iter().find(|kind| kind.as_str() == word)
+        [UpstreamKind::Relay, UpstreamKind::Pds, UpstreamKind::Dump, UpstreamKind::Directory]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
