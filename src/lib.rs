@@ -8,6 +8,7 @@
 //!
 //! - Pure, and built without the feature `runtime` too: [`event`] (the one vocabulary), [`decode`] (bytes to meaning),
 //!   [`filter`] (keep or drop), [`calendar`] (what records mean, and the fold).
+//! - Outbound: `network` (what is asked of other people's hosts: XRPC calls, DID documents, handles).
 //! - Inbound: `source` (sockets and dumps), `ingest` (the one write path), `event_log` (append-only, one appender).
 //! - Outward: `projection` (the tables apps query), `api` (HTTP).
 //! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, which makes
@@ -41,6 +42,8 @@ pub mod event_log;
 pub mod filter;
 #[cfg(feature = "runtime")]
 pub mod ingest;
+#[cfg(feature = "runtime")]
+pub mod network;
 #[cfg(feature = "runtime")]
 pub mod projection;
 #[cfg(feature = "runtime")]

@@ -61,6 +61,33 @@ pub const KEYS: &[Key] = &[
         None,
         "JSON file (or .zst) of DID to DID document: used instead of looking documents up",
     ),
+    text("network.plc", "ALMANAC_PLC", Some("https://plc.directory"), "directory of did:plc"),
+    text(
+        "network.allow_private",
+        "ALMANAC_ALLOW_PRIVATE",
+        Some("false"),
+        "true: hosts that accounts name may be at private addresses and without TLS (development)",
+    ),
+    list(
+        "network.host_overrides",
+        "ALMANAC_HOST_OVERRIDES",
+        None,
+        "where hosts under a suffix really are: *.test=127.0.0.1:2583 (development)",
+    ),
+    list("network.dns", "ALMANAC_DNS", None, "name servers, as IP or IP:port; unset: those of the system"),
+    text("network.host_concurrency", "ALMANAC_HOST_CONCURRENCY", Some("4"), "requests at once to one host"),
+    text(
+        "network.host_requests_per_second",
+        "ALMANAC_HOST_REQUESTS_PER_SECOND",
+        Some("6"),
+        "requests per second to one host in the long run; 200 seconds' worth may come at once",
+    ),
+    text(
+        "network.did_document_hours",
+        "ALMANAC_DID_DOCUMENT_HOURS",
+        Some("24"),
+        "how long a DID document is believed unless an event says it changed",
+    ),
     list(
         "filter.collections",
         "ALMANAC_COLLECTIONS",

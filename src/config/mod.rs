@@ -6,6 +6,7 @@
 
 mod key;
 mod layers;
+mod network;
 mod settings;
 
 pub use key::{KEYS, Key};

@@ -9,6 +9,7 @@ use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
 use crate::event::{Did, Environment};
 use crate::filter::{CollectionSet, DidRule, Policy};
+use crate::network::NetworkOptions;
 use crate::source::relay::{ExtraCa, RelayUrl};
 use crate::telemetry::LogFormat;
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub verify: Option<Level>,
     /// DID documents that are used instead of looking them up.
     pub did_docs: Option<PathBuf>,
+    /// How other people's hosts are asked. The relays and PDSes above are named in it.
+    pub network: NetworkOptions,
     /// Files of the lists, watched while serving.
     pub allow_file: Option<PathBuf>,
     /// The same for the deny list.
@@ -91,6 +94,15 @@ impl Settings {
             return Err(layers.refuse("filter.collections", "at least one collection must be followed"));
         }
         let log_format = parse("log.format").unwrap_or("text");
+        let (relays, pdses) = (urls("source.relays")?, urls("source.pdses")?);
+        let extra_ca = parse("source.ca_file")
+            .map(|path| ExtraCa::load(Path::new(path)).map_err(|e| layers.refuse("source.ca_file", e)))
+            .transpose()?;
+        let network = NetworkOptions {
+            named: relays.iter().chain(&pdses).map(|url| url.name().into()).collect(),
+            extra_roots: extra_ca.iter().flat_map(ExtraCa::certificates).cloned().collect(),
+            ..super::network::options(layers)?
+        };
         Ok(Settings {
             environment,
             environment_named: layers.is_set("environment"),
@@ -100,15 +112,14 @@ impl Settings {
             log_filter: parse("log.filter").map(str::to_owned),
             listen_public: address("listen.public")?,
             listen_admin: address("listen.admin")?,
-            relays: urls("source.relays")?,
-            pdses: urls("source.pdses")?,
-            extra_ca: parse("source.ca_file")
-                .map(|path| ExtraCa::load(Path::new(path)).map_err(|e| layers.refuse("source.ca_file", e)))
-                .transpose()?,
             verify: parse("verify.level")
                 .map(|word| Level::from_word(word).ok_or_else(|| layers.refuse("verify.level", "none, signature or full")))
                 .transpose()?,
             did_docs: parse("verify.did_docs").map(PathBuf::from),
+            relays,
+            pdses,
+            extra_ca,
+            network,
             allow_file: parse("filter.allow_file").map(PathBuf::from),
             deny_file: parse("filter.deny_file").map(PathBuf::from),
             collections,

@@ -85,3 +85,38 @@ fn secrets_are_not_shown() {
     let settings = Settings::check(&layers).unwrap();
     assert!(!format!("{:?} {:?}", layers.shown(), settings).contains("hunter2"));
 }
+
+#[test]
+fn what_is_asked_of_hosts_is_read_and_checked() {
+    let set = [
+        ("ALMANAC_PLC", "http://localhost:2582"),
+        ("ALMANAC_RELAYS", "relay.example,ws://localhost:2583"),
+        ("ALMANAC_PDSES", "wss://pds.example:8443"),
+        ("ALMANAC_ALLOW_PRIVATE", "true"),
+        ("ALMANAC_HOST_OVERRIDES", "*.test=127.0.0.1:2583"),
+        ("ALMANAC_DNS", "127.0.0.1:5353,::1"),
+    ];
+    let network = Settings::check(&read("", &set, &[]).unwrap()).unwrap().network;
+    assert_eq!(network.plc.as_str(), "http://localhost:2582");
+    assert_eq!(
+        network.named.iter().map(|name| &**name).collect::<Vec<_>>(),
+        ["relay.example", "localhost:2583", "pds.example:8443"]
+    );
+    assert_eq!((network.allow_private, network.host_overrides.len()), (true, 1));
+    assert_eq!(network.dns, ["127.0.0.1:5353".parse().unwrap(), "[::1]:53".parse().unwrap()]);
+    let network = Settings::check(&read("", &[], &[]).unwrap()).unwrap().network;
+    assert_eq!((network.plc.as_str(), network.allow_private), ("https://plc.directory", false));
+    assert_eq!(network.host, crate::network::NetworkOptions::default().host);
+    for (variable, value, words) in [
+        ("ALMANAC_PLC", "ftp://plc.example", ["network.plc", "https"]),
+        ("ALMANAC_PLC", "https://u:hunter2@plc.example", ["network.plc", "user name"]),
+        ("ALMANAC_PLC", "https://plc.example/did", ["network.plc", "path"]),
+        ("ALMANAC_ALLOW_PRIVATE", "yes", ["network.allow_private", "true"]),
+        ("ALMANAC_HOST_OVERRIDES", "test=127.0.0.1:1", ["network.host_overrides", "*.test=127.0.0.1:2583"]),
+        ("ALMANAC_DNS", "dns.example", ["network.dns", "1.1.1.1"]),
+        ("ALMANAC_HOST_CONCURRENCY", "0", ["network.host_concurrency", "1 to 1000"]),
+        ("ALMANAC_HOST_REQUESTS_PER_SECOND", "NaN", ["network.host_requests_per_second", "0.01"]),
+    ] {
+        refused(Settings::check(&read("", &[(variable, value)], &[]).unwrap()), &words);
+    }
+}

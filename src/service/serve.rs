@@ -54,7 +54,7 @@ pub async fn serve(
     let seen = lists::Seen::now(&settings);
     let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
     let trust = super::trust(&settings, true)?;
-    let network = Network::new(settings.network()?)?;
+    let network = Network::new(settings.network.clone())?;
     let cursors = Arc::new(Cursors::default());
     let upstreams = Arc::new(Upstreams::new(&settings, cursors.clone()));
     let health = Arc::new(Health::new(CHECKS));

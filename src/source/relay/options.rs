@@ -83,6 +83,11 @@ impl ExtraCa {
         }
         Ok(ExtraCa { path: path.to_owned(), certificates: certificates.into() })
     }
+
+    /// The certificates, each found usable.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
+    }
 }
 
 impl std::fmt::Debug for ExtraCa {

@@ -1,0 +1,94 @@
+//! The calls there are, and how large their answers may be.
+
+/// What is asked of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// A document from the directory of `did:plc`.
+    PlcDocument,
+    /// A document of a `did:web`.
+    WebDocument,
+    /// `/.well-known/atproto-did` of a handle.
+    WellKnownDid,
+    /// The TXT records of a handle.
+    HandleTxt,
+    /// `com.atproto.sync.getLatestCommit`.
+    LatestCommit,
+    /// `com.atproto.sync.getBlocks`.
+    Blocks,
+    /// `com.atproto.sync.getRepo`.
+    Repo,
+    /// `com.atproto.sync.getRepoStatus`.
+    RepoStatus,
+    /// `com.atproto.repo.listRecords`.
+    ListRecords,
+    /// `com.atproto.repo.describeRepo`.
+    DescribeRepo,
+    /// `com.atproto.sync.listRepos`.
+    ListRepos,
+    /// `com.atproto.sync.listReposByCollection`.
+    ListReposByCollection,
+}
+
+/// The most CIDs that one `getBlocks` may ask for: each takes 65 bytes of the URL, and many proxies refuse URLs from
+/// 8,192 bytes on.
+pub const BLOCKS_PER_CALL_MAX: usize = 100;
+
+/// The largest record of the protocol in its JSON form, where bytes grow by a third and escapes by more.
+const RECORD_JSON_BYTES_MAX: u64 = 2_000_000;
+
+impl Call {
+    /// Every call.
+    pub const ALL: &'static [Call] = &[
+        Call::PlcDocument,
+        Call::WebDocument,
+        Call::WellKnownDid,
+        Call::HandleTxt,
+        Call::LatestCommit,
+        Call::Blocks,
+        Call::Repo,
+        Call::RepoStatus,
+        Call::ListRecords,
+        Call::DescribeRepo,
+        Call::ListRepos,
+        Call::ListReposByCollection,
+    ];
+
+    /// The word in metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Call::PlcDocument => "plc_document",
+            Call::WebDocument => "web_document",
+            Call::WellKnownDid => "well_known_did",
+            Call::HandleTxt => "handle_txt",
+            Call::LatestCommit => "latest_commit",
+            Call::Blocks => "blocks",
+            Call::Repo => "repo",
+            Call::RepoStatus => "repo_status",
+            Call::ListRecords => "list_records",
+            Call::DescribeRepo => "describe_repo",
+            Call::ListRepos => "list_repos",
+            Call::ListReposByCollection => "list_repos_by_collection",
+        }
+    }
+
+    /// The largest answer taken, in bytes after decompression. A repository's own limit is given with the call and
+    /// counts instead.
+    pub fn bytes_max(self) -> u64 {
+        match self {
+            Call::PlcDocument | Call::WebDocument => 64_000,
+            // A DID has at most 2,048 characters; around it stand line ends.
+            Call::WellKnownDid => 4_096,
+            // Bounded by the name service itself.
+            Call::HandleTxt => 64_000,
+            Call::LatestCommit | Call::RepoStatus => 16_000,
+            // One record of the largest size and a hundred tree nodes.
+            Call::Blocks => 16_000_000,
+            Call::Repo => u64::MAX,
+            // 100 records a page; 20 of the largest size is far beyond what is met.
+            Call::ListRecords => 20 * RECORD_JSON_BYTES_MAX,
+            Call::DescribeRepo => 256_000,
+            // 1,000 or 2,000 entries of a few hundred bytes.
+            Call::ListRepos | Call::ListReposByCollection => 4_000_000,
+        }
+    }
+}
