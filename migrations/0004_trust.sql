@@ -61,7 +61,7 @@ create table source.backfill_job (
     reason text not null,
     -- auto | sparse | car | list
     strategy text not null default 'auto',
-    -- queued | running | done | failed
+    -- failed: given up for now under a named outcome; tried again, slowly, from `not_before` on (infinity: never).
     state text not null default 'queued' check (state in ('queued', 'running', 'done', 'failed')),
     -- Larger goes first.
     priority integer not null default 0,
@@ -83,11 +83,28 @@ create table source.backfill_job (
     bytes bigint not null default 0,
     records bigint not null default 0
 );
-create index backfill_job_by_turn on source.backfill_job (priority desc, not_before, did) where state = 'queued';
+create index backfill_job_by_turn on source.backfill_job (priority desc, not_before, did) where state in ('queued', 'failed');
+create index backfill_job_by_host on source.backfill_job (host) where state in ('queued', 'failed');
+create index backfill_job_running on source.backfill_job (did) where state = 'running';
+
+-- How far the lists of accounts were read, so that a kill resumes there.
+create table source.discovery (
+    host text not null,
+    -- Empty: every account of a PDS.
+    collection text collate "C" not null,
+    -- Of the next page; null: the list was read to its end.
+    cursor text,
+    accounts bigint not null default 0,
+    started_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    finished_at timestamptz,
+    primary key (host, collection)
+);
 
 -- Hosts that failed, and until when they are left alone.
 create table source.host_state (
     host text primary key,
+    -- In a row; asking too often is none.
     failures integer not null,
     parked_until timestamptz not null,
     last_error text not null

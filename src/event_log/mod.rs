@@ -7,8 +7,10 @@
 
 mod appender;
 mod environment;
+mod live_records;
 mod reader;
 
 pub use appender::{Appended, Appender, CursorMark, LogError, Transaction};
 pub use environment::{EnvironmentError, check, stamp, stamped};
+pub use live_records::{last_account_word, live_records_without};
 pub use reader::{head, read, records_at};

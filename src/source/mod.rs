@@ -1,4 +1,5 @@
-//! Ways to obtain a [`Delivery`](crate::event::Delivery): a relay's or PDS's websocket, a recorded dump.
+//! Ways to obtain a [`Delivery`](crate::event::Delivery): a relay's or PDS's websocket, a recorded dump; and the jobs of
+//! fetching what no stream will bring again ([`backfill`]).
 //!
 //! In: sockets and files. Out: raw frames with where and when they were seen, through a queue that is bounded in
 //! frames and bytes, so that back-pressure reaches the socket; and dumps, written and read.
@@ -6,6 +7,7 @@
 //! or a file does. A host that fails is tried again for ever; a damaged dump is read as far as it can be.
 //! Never: looks into a frame. Which cursor to resume at is the caller's word.
 
+pub mod backfill;
 pub mod dump;
 mod metric;
 mod queue;

@@ -1,0 +1,44 @@
+//! What we know of one repository before its host is asked.
+
+use sqlx::{PgConnection, Row};
+
+use crate::event::{Did, Rev};
+
+/// A row of `ingest.repo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Whether the account is in scope.
+    pub in_scope: bool,
+    /// The revision that we hold.
+    pub rev: Option<Rev>,
+    /// Whether everything up to that revision is here.
+    pub synced: bool,
+    /// The endpoint of its host, as last read.
+    pub pds: Option<String>,
+    /// Whether its document was ever read.
+    pub identified: bool,
+}
+
+impl Known {
+    pub async fn load(connection: &mut PgConnection, did: &Did) -> Result<Self, sqlx::Error> {
+        let row = sqlx::query("select rev, state, pds, identity_at is not null as identified from ingest.repo where did = $1")
+            .bind(did.as_str())
+            .fetch_optional(connection)
+            .await?;
+        let Some(row) = row else { return Ok(Known::default()) };
+        let rev: Option<String> = row.try_get("rev")?;
+        let rev = rev.map(|rev| Rev::parse(&rev)).transpose().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+        Ok(Known {
+            in_scope: true,
+            rev,
+            synced: row.try_get::<String, _>("state")? == "synced",
+            pds: row.try_get("pds")?,
+            identified: row.try_get("identified")?,
+        })
+    }
+}
+
+/// Whether an account is in scope.
+pub(super) async fn in_scope(connection: &mut PgConnection, did: &Did) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from ingest.repo where did = $1)").bind(did.as_str()).fetch_one(connection).await
+}

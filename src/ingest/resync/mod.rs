@@ -1,0 +1,382 @@
+//! One repository compared with its host, and fetched where it differs.
+//!
+//! In: a job. Out: findings for ingest, and what became of it. Always true: what is told as a snapshot was signed by the key
+//! of the account's DID document, and every block of it has the hash that the tree names; memory is bounded whatever the
+//! host sends; a run that is cut short at any point, and done again, ends the same. Never: a lock held while something is
+//! fetched. Live events that arrive meanwhile enter the log as they come: words are ranked by revision, so a snapshot
+//! cannot undo what is newer than itself.
+//!
+//! Which strategy is tried, and what it falls back to, is said by `plan` and `Trouble::falls_back`.
+
+mod car;
+mod json_record;
+mod known;
+mod list;
+mod rows;
+mod sparse;
+mod spool;
+mod trouble;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chrono::{TimeDelta, Utc};
+use sqlx::PgPool;
+use tokio::sync::oneshot;
+
+pub use json_record::encode_record;
+pub use trouble::{Disposal, Trouble};
+
+use self::known::Known;
+use self::rows::Rows;
+use crate::decode::PublicKey;
+use crate::event::{AccountStatus, Cid, Did, DidDocument, Rev, Upstream, UpstreamKind, Verification};
+use crate::event_log::{last_account_word, live_records_without};
+use crate::filter::Policy;
+use crate::ingest::inlet::{Finding, Inlet};
+use crate::network::{Freshness, HostError, IdentityError, LatestCommit, Network, RepoProblem, authority};
+use crate::source::backfill::{Outcome, Reason, Strategy, record_fetch};
+use crate::telemetry::crash_point;
+
+/// How long finding out where a handle leads may hold up everything else about its account.
+const HANDLE_PATIENCE: Duration = Duration::from_secs(5);
+/// A document is this fresh at least when there is a reason to doubt.
+const DOUBTED: Duration = Duration::from_secs(300);
+/// How often a repository that is written to is read anew.
+const RESTARTS: u32 = 3;
+
+/// What a resync works with.
+#[derive(Clone)]
+pub struct Resync {
+    /// For looking at what we hold.
+    pub pool: PgPool,
+    /// The way to hosts.
+    pub network: Network,
+    /// Where findings go.
+    pub inlet: Inlet,
+    /// Which collections, whose.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// Where whole repositories lie for a moment.
+    pub spool_dir: PathBuf,
+    /// Repositories above this are not fetched whole.
+    pub repo_bytes_max: u64,
+}
+
+/// Where an account lives.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Which account.
+    pub did: Did,
+    /// `host` or `host:port`: the key of per-host limits.
+    pub host: Box<str>,
+    document: Arc<DidDocument>,
+    endpoint: Box<str>,
+    upstream: Arc<Upstream>,
+}
+
+/// What a look at a repository did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes of the repository that came over the wire.
+    pub bytes: u64,
+    /// Followed records that it holds.
+    pub records: u64,
+    /// What went wrong on the way, when something else worked.
+    pub detours: Vec<String>,
+}
+
+impl Report {
+    fn of(outcome: Outcome) -> Self {
+        Report { outcome, bytes: 0, records: 0, detours: Vec::new() }
+    }
+}
+
+/// What was read of a repository, before it is said to be complete.
+struct Snapshot<'a> {
+    rows: Rows<'a>,
+    rev: Rev,
+    data: Option<Cid>,
+    verification: Verification,
+}
+
+impl Resync {
+    /// Whether the policy takes this account at all.
+    pub fn takes(&self, did: &Did) -> bool {
+        self.policy.load().refuses(did.as_str()).is_none()
+    }
+
+    /// Whether the account is in scope.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn in_scope(&self, did: &Did) -> Result<bool, Trouble> {
+        Ok(known::in_scope(&mut *self.pool.acquire().await?, did).await?)
+    }
+
+    /// Finds out where an account lives.
+    ///
+    /// # Errors
+    /// [`Trouble`] about its identity; a DID that does not exist is told to ingest as well.
+    pub async fn locate(&self, did: &Did, reason: Reason) -> Result<Target, Trouble> {
+        let freshness = match reason {
+            Reason::Coverage | Reason::FirstStart | Reason::NewAccount | Reason::Gap => Freshness::Cached,
+            Reason::Desynchronized | Reason::Reactivated | Reason::Asked => Freshness::NotOlderThan(DOUBTED),
+        };
+        match self.document(did, freshness).await {
+            Ok(target) => Ok(target),
+            Err(Trouble::Identity(error @ (IdentityError::NotFound | IdentityError::Tombstoned))) => {
+                let finding = Finding::NoIdentity { did: did.clone(), why: error.to_string() };
+                self.inlet.send(finding).await.map_err(|_| Trouble::IngestEnded)?;
+                Err(error.into())
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    async fn document(&self, did: &Did, freshness: Freshness) -> Result<Target, Trouble> {
+        let document = self.network.did_document(did, freshness).await?;
+        let endpoint = document.pds.clone().ok_or(Trouble::Incomplete("PDS"))?;
+        let host = authority(&endpoint).ok_or(Trouble::Incomplete("PDS that can be asked"))?;
+        let upstream = Arc::new(Upstream { kind: UpstreamKind::Pds, name: host.clone() });
+        Ok(Target { did: did.clone(), host, document, endpoint, upstream })
+    }
+
+    /// Compares the repository with what we hold, and fetches it where it differs. Returns when ingest has it.
+    ///
+    /// # Errors
+    /// [`Trouble`]; records found before are in the log, and true by themselves.
+    pub async fn run(&self, target: Target, reason: Reason, strategy: Strategy) -> Result<Report, Trouble> {
+        match self.attempt(&target, reason, strategy).await {
+            // A document that is no longer true looks like this: the account moved, or changed its key.
+            Err(trouble) if is_about_identity(&trouble) => {
+                let fresh = self.document(&target.did, Freshness::Now).await?;
+                if fresh.endpoint == target.endpoint && fresh.document.key == target.document.key {
+                    return Err(trouble);
+                }
+                self.attempt(&fresh, reason, strategy).await
+            }
+            result => result,
+        }
+    }
+
+    async fn attempt(&self, target: &Target, reason: Reason, strategy: Strategy) -> Result<Report, Trouble> {
+        let (known, last_word) = {
+            let mut connection = self.pool.acquire().await?;
+            (Known::load(&mut connection, &target.did).await?, last_account_word(&mut connection, &target.did).await?)
+        };
+        let news = !known.identified || known.pds.as_deref() != Some(&*target.endpoint) || reason != Reason::Coverage;
+        let (handle, latest) = tokio::join!(
+            async {
+                // A handle that nobody can look up now is neither good nor bad, which is what none says.
+                match news.then(|| tokio::time::timeout(HANDLE_PATIENCE, self.network.verified_handle(&target.document))) {
+                    Some(looked) => looked.await.ok().and_then(Result::ok).flatten(),
+                    None => None,
+                }
+            },
+            self.network.latest_commit(&target.endpoint, &target.did)
+        );
+        if news {
+            let finding = Finding::Identity { document: target.document.clone(), handle, time: Utc::now() };
+            self.send(finding).await?;
+        }
+        let latest = match latest {
+            Ok(latest) => latest,
+            Err(error) => return self.withheld(target, error, last_word).await,
+        };
+        if last_word.is_some_and(|(active, _)| !active) {
+            // It is served, but the log says that it is not: a word was missed on one side.
+            self.tell_status(target, last_word).await?;
+        }
+        if let Some(ours) = known.rev {
+            if latest.rev < ours {
+                self.unchanged(target, latest.rev).await?;
+                return Err(Trouble::RolledBack { theirs: latest.rev, ours });
+            }
+            if latest.rev == ours && known.synced && reason != Reason::Reactivated {
+                self.unchanged(target, latest.rev).await?;
+                return Ok(Report::of(Outcome::Unchanged));
+            }
+        }
+        self.fetch(target, latest, known.rev, strategy).await
+    }
+
+    /// Tries the strategies in order, and tells ingest that all is there once one of them got through.
+    async fn fetch(
+        &self,
+        target: &Target,
+        mut latest: LatestCommit,
+        ours: Option<Rev>,
+        asked: Strategy,
+    ) -> Result<Report, Trouble> {
+        let (mut detours, mut bytes, mut restarts) = (Vec::new(), 0, 0);
+        let mut plan = trouble::plan(asked).iter().copied().peekable();
+        while let Some(strategy) = plan.peek().copied() {
+            let mut moved = 0;
+            let result = match strategy {
+                Strategy::Sparse | Strategy::Auto => self.sparse(target, latest, &mut moved).await,
+                Strategy::Car => self.car(target, &mut moved).await,
+                Strategy::List => self.list(target, latest, &mut moved).await,
+            };
+            bytes += moved;
+            record_fetch(strategy, moved, result.as_ref().map_or(0, |snapshot| snapshot.rows.records()));
+            match result {
+                Ok(snapshot) => {
+                    if let Some(ours) = ours.filter(|ours| snapshot.rev < *ours) {
+                        return Err(Trouble::RolledBack { theirs: snapshot.rev, ours });
+                    }
+                    let (records, unusable) = (snapshot.rows.records(), snapshot.rows.unusable());
+                    self.complete(target, snapshot).await?;
+                    if unusable > 0 {
+                        detours.push(format!("{unusable} records cannot be used"));
+                    }
+                    let outcome = match strategy {
+                        Strategy::Car => Outcome::FetchedCar,
+                        Strategy::List => Outcome::FetchedList,
+                        Strategy::Sparse | Strategy::Auto => Outcome::FetchedSparse,
+                    };
+                    return Ok(Report { outcome, bytes, records, detours });
+                }
+                Err(trouble) => {
+                    detours.push(format!("{strategy}: {trouble}"));
+                    // Blocks that are gone may only mean that the repository moved on: then the same again.
+                    let head = match trouble {
+                        Trouble::Missing(_) | Trouble::MovedOn | Trouble::Host(_) if restarts < RESTARTS => {
+                            self.network.latest_commit(&target.endpoint, &target.did).await.ok()
+                        }
+                        _ => None,
+                    };
+                    match head {
+                        Some(head) if head.rev > latest.rev => {
+                            restarts += 1;
+                            latest = head;
+                        }
+                        _ => {
+                            plan.next();
+                            if plan.peek().is_none() || !trouble.falls_back(strategy) {
+                                return Err(trouble);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        unreachable!("a plan has a strategy, and its last one returns")
+    }
+
+    /// What the repository no longer holds is looked up only now, when all of it is known.
+    async fn complete(&self, target: &Target, mut snapshot: Snapshot<'_>) -> Result<(), Trouble> {
+        snapshot.rows.flush().await?;
+        let gone = {
+            let mut connection = self.pool.acquire().await?;
+            let holds = |collection: &str, rkey: &str| snapshot.rows.holds(collection, rkey);
+            live_records_without(&mut connection, &target.did, snapshot.rev, holds).await?
+        };
+        crash_point("resync before complete");
+        let (stored, done) = oneshot::channel();
+        self.send(Finding::Complete {
+            did: target.did.clone(),
+            rev: snapshot.rev,
+            data: snapshot.data,
+            upstream: target.upstream.clone(),
+            verification: snapshot.verification,
+            gone,
+            stored,
+        })
+        .await?;
+        done.await.map_err(|_| Trouble::NotTaken)
+    }
+
+    async fn unchanged(&self, target: &Target, rev: Rev) -> Result<(), Trouble> {
+        let (stored, done) = oneshot::channel();
+        self.send(Finding::Unchanged { did: target.did.clone(), rev, stored }).await?;
+        done.await.map_err(|_| Trouble::NotTaken)
+    }
+
+    /// The host does not show the repository. When it says that it withholds it, that is the answer.
+    async fn withheld(
+        &self,
+        target: &Target,
+        error: HostError,
+        last_word: Option<(bool, AccountStatus)>,
+    ) -> Result<Report, Trouble> {
+        match error.repo_problem() {
+            None => Err(error.into()),
+            Some(problem) => {
+                let told = self.tell_status(target, last_word).await;
+                match (told, problem) {
+                    (Ok(true), _) => Err(error.into()),
+                    (Ok(false), _) => Ok(Report::of(Outcome::Inactive)),
+                    // Deleted accounts are unknown to their host. Nothing is concluded from that: it may be a host that
+                    // lost an account, or one that the account left.
+                    (Err(Trouble::Host(_)), RepoProblem::NotFound) => Err(error.into()),
+                    (Err(Trouble::Host(_)), problem) => {
+                        // Old hosts do not know getRepoStatus; the error's name says it too.
+                        let status = match problem {
+                            RepoProblem::Takendown => AccountStatus::Takendown,
+                            RepoProblem::Suspended => AccountStatus::Suspended,
+                            _ => AccountStatus::Deactivated,
+                        };
+                        self.tell(target, false, status, last_word).await?;
+                        Ok(Report::of(Outcome::Inactive))
+                    }
+                    (Err(trouble), _) => Err(trouble),
+                }
+            }
+        }
+    }
+
+    /// Asks what the host says of the account and tells ingest. Whether it is active.
+    async fn tell_status(&self, target: &Target, last_word: Option<(bool, AccountStatus)>) -> Result<bool, Trouble> {
+        let status = self.network.repo_status(&target.endpoint, &target.did).await?;
+        self.tell(target, status.active, status.status, last_word).await?;
+        Ok(status.active)
+    }
+
+    /// A state that the log knows already is not told again: comparing every few hours must not make it grow.
+    async fn tell(
+        &self,
+        target: &Target,
+        active: bool,
+        status: AccountStatus,
+        last_word: Option<(bool, AccountStatus)>,
+    ) -> Result<(), Trouble> {
+        if last_word.unwrap_or((true, AccountStatus::Active)) == (active, status) {
+            return Ok(());
+        }
+        let (did, upstream) = (target.did.clone(), target.upstream.clone());
+        self.send(Finding::Account { did, active, status, time: Utc::now(), upstream }).await
+    }
+
+    async fn send(&self, finding: Finding) -> Result<(), Trouble> {
+        self.inlet.send(finding).await.map_err(|_| Trouble::IngestEnded)
+    }
+}
+
+/// Whether a newer DID document may be what is missing.
+fn is_about_identity(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Host(error) => error.repo_problem() == Some(RepoProblem::NotFound) || error.not_before.is_none() && !error.passes(),
+        Trouble::Refused(_) => true,
+        _ => false,
+    }
+}
+
+/// A revision so far ahead of the clock is nobody's.
+fn check_rev(rev: Rev) -> Result<(), Trouble> {
+    let latest = (Utc::now() + TimeDelta::minutes(5)).timestamp_micros();
+    if rev.micros() > latest.unsigned_abs() {
+        return Err(Trouble::Refused(format!("revision {rev} lies in the future")));
+    }
+    Ok(())
+}
+
+/// The key that the document names.
+fn key_of(document: &DidDocument) -> Result<PublicKey, Trouble> {
+    let text = document.key.as_ref().ok_or(Trouble::Incomplete("signing key"))?;
+    PublicKey::read(text).map_err(|e| Trouble::Refused(format!("the signing key of the DID document: {e}")))
+}

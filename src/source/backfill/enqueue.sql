@@ -1,0 +1,34 @@
+-- One row per account. $1 dids, $2 reasons, $3 strategies, $4 priorities.
+with asked as (
+    -- The same account twice in one call: the more urgent one.
+    select distinct on (did) *
+    from unnest($1::text[], $2::text[], $3::text[], $4::integer[]) as t (did, reason, strategy, priority)
+    order by did, priority desc
+)
+insert into source.backfill_job as job (did, reason, strategy, priority)
+select did, reason, strategy, priority from asked
+-- In one order everywhere, so that two callers never wait for each other.
+order by did
+on conflict (did) do update set
+    -- What runs now may have looked before this was asked: it runs once more.
+    again = job.state = 'running',
+    state = case when job.state = 'running' then 'running' else 'queued' end,
+    -- A job that waits keeps the more urgent reason; one that is over, or that will run again, takes the new one.
+    reason = case when job.state = 'queued' and job.priority > excluded.priority then job.reason else excluded.reason end,
+    strategy = case when job.state = 'queued' and job.priority > excluded.priority then job.strategy else excluded.strategy end,
+    priority = case
+        when job.state = 'queued' or job.again then greatest(job.priority, excluded.priority)
+        else excluded.priority
+    end,
+    queued_at = case when job.state = 'queued' then job.queued_at else now() end,
+    -- Who is asked for by a person goes now. A failed one that is merely mentioned again goes soon, not at once: its
+    -- account may be mentioned with every frame.
+    attempts = case
+        when job.state = 'done' or excluded.reason = 'asked' then 0
+        else job.attempts
+    end,
+    not_before = case
+        when job.state = 'done' or excluded.reason = 'asked' then now()
+        when job.state = 'failed' then least(job.not_before, now() + interval '1 minute')
+        else job.not_before
+    end
