@@ -61,6 +61,11 @@ impl Holding {
         self.show();
     }
 
+    #[cfg(test)]
+    pub(super) fn full() -> Self {
+        Holding { bytes: BYTES_MAX, ..Holding::default() }
+    }
+
     fn show(&self) {
         gauge!("almanac_ingest_waiting_frames").set(self.frames as f64);
         gauge!("almanac_ingest_waiting_bytes").set(self.bytes as f64);

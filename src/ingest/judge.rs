@@ -281,7 +281,7 @@ impl Judge {
         if self.trust.level() == decode::Level::None {
             known.saw(commit.rev, commit.data);
         } else {
-            let last = known.head.map(|(rev, data)| Head { rev, data, commit: None });
+            let last = known.head.map(|(rev, data)| Head { rev, data, cid: None });
             match decode::chain(last.as_ref(), &commit) {
                 Chain::Follows => known.head = Some((commit.rev, commit.data)),
                 Chain::Anchor if commit.prev_data.is_none() && commit.since.is_none() => {
@@ -292,7 +292,7 @@ impl Judge {
                     known.head = Some((commit.rev, commit.data));
                     known.gap = known.gap.max(Some(commit.rev));
                 }
-                Chain::Gap(_) => {
+                Chain::Gap { .. } => {
                     known.head = Some((commit.rev, commit.data));
                     known.gap = known.gap.max(Some(commit.rev));
                     known.state = RepoState::Desynchronized;

@@ -34,3 +34,6 @@ pub use pipeline::{Ingest, IngestError, Report, Sink};
 pub use scope::{Cursor, Cursors, load_cursors, load_known};
 pub use tally::{Tally, register_metrics};
 pub use trust::{Given, Trust};
+
+#[cfg(all(test, feature = "devnet"))]
+mod tests;

@@ -60,11 +60,7 @@ impl Trust {
 
     /// What a commit that passed was proven to be.
     pub fn verification(&self) -> Verification {
-        match self.level() {
-            Level::None => Verification::None,
-            Level::Signature => Verification::Signature,
-            Level::Full => Verification::Full,
-        }
+        self.level().verification()
     }
 
     /// Whether there is a network to ask.
