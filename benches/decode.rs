@@ -88,7 +88,7 @@ fn outline_and_filter(frames: &Frames) -> Contest<'_> {
 fn full_decode<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
     let almanac = |frame: &Bytes| {
         let outline = decode::outline(frame).expect("the generator writes frames");
-        match decode::decode(frame, &outline, |_| true).expect("the generator writes frames") {
+        match decode::decode(frame, &outline, |_| true, &decode::Checks::NONE).expect("the generator writes frames") {
             Message::Commit(commit) => {
                 let records = commit.ops.iter().filter_map(|op| op.record.as_ref());
                 weigh(commit.ops.len() as u64, records.map(|record| record.bytes.len() as u64).sum())

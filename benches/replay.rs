@@ -129,9 +129,10 @@ fn rows(frames: &Frames) -> Vec<Row> {
     let mut rows = Vec::new();
     for frame in &frames.frames {
         let outline = decode::outline(frame).expect("the generator writes frames");
-        let message = decode::decode(frame, &outline, |collection| {
+        let wanted = |collection: &str| {
             ["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"].contains(&collection)
-        });
+        };
+        let message = decode::decode(frame, &outline, wanted, &decode::Checks::NONE);
         let Message::Commit(commit) = message.expect("the generator writes frames") else { continue };
         rows.extend(commit.ops.iter().map(|op| Row {
             did: commit.did.to_string(),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use almanac::decode::{Car, Message, SignedCommit, decode, outline, parse_time, record_json};
+use almanac::decode::{Car, Checks, Message, SignedCommit, decode, outline, parse_time, record_json};
 use almanac::devnet::{Mix, Size, Traffic};
 use almanac::event::Cid;
 use almanac::source::dump::DumpReader;
@@ -56,7 +56,7 @@ impl Compared {
         let kind = text(&header, "t").unwrap_or("error");
         let time = text(&body, "time").and_then(|time| time.parse::<chrono::DateTime<chrono::Utc>>().ok());
         assert_eq!(parse_time(outline.time), time);
-        match (kind, decode(frame, &outline, |_| true).unwrap()) {
+        match (kind, decode(frame, &outline, |_| true, &Checks::NONE).unwrap()) {
             ("#commit", Message::Commit(commit)) => {
                 assert_eq!((Some(commit.seq), Some(commit.time)), (outline.seq, time));
                 assert_eq!(commit.did.as_str(), outline.did);

@@ -82,7 +82,9 @@ fn print_frame(frame: &Bytes, wanted: impl Fn(&str) -> bool, out: &mut impl Writ
         let did = Some(outline.did).filter(|did| !did.is_empty()).map(|did| did.chars().take(300).collect());
         (reject, outline.seq, did)
     };
-    let lines = match decode::decode(frame, &outline, wanted).and_then(|message| lines(&message, outline.time)) {
+    let lines = match decode::decode(frame, &outline, wanted, &decode::Checks::NONE)
+        .and_then(|message| lines(&message, outline.time))
+    {
         Ok(lines) => lines,
         Err(reject) => return Ok(Err(refuse(reject))),
     };

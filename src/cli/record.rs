@@ -197,7 +197,7 @@ fn note(delivery: &Delivery, lines: &HashMap<Box<str>, Line>, recorded: &mut Has
         line.written.store(seq.max(0), Ordering::Relaxed);
     }
     if outline.kind == Kind::Error
-        && let Ok(Message::Error(notice)) = decode::decode(&delivery.frame, &outline, |_| false)
+        && let Ok(Message::Error(notice)) = decode::decode(&delivery.frame, &outline, |_| false, &decode::Checks::NONE)
         && &*notice.name == "FutureCursor"
     {
         line.status.stop_for_good(format!("FutureCursor: {}", notice.message));

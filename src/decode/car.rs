@@ -62,20 +62,45 @@ impl<'a> Car<'a> {
         self.blocks.is_empty()
     }
 
+    /// Whether it carries a block under `cid`; its bytes are not looked at.
+    pub fn has(&self, cid: &Cid) -> bool {
+        self.find(cid).is_some()
+    }
+
     /// The bytes under `cid`, hash-checked. `what` names them in a refusal.
     pub fn block(&self, cid: &Cid, what: &str) -> Result<&'a [u8], Reject> {
+        let bytes = self
+            .find(cid)
+            .ok_or_else(|| Reject::new(Reason::MissingBlock, format!("{what} {cid} is not in the CAR")))?;
+        if !is_hash_of(cid, bytes) {
+            return Err(Reject::new(Reason::HashMismatch, format!("{what}: the bytes under {cid} have another hash")));
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes under `cid`, whatever their hash.
+    pub(super) fn find(&self, cid: &Cid) -> Option<&'a [u8]> {
         let found = if self.blocks.len() > SCAN_LIMIT {
             self.blocks.binary_search_by_key(cid, |block| block.cid).ok().map(|i| &self.blocks[i])
         } else {
             self.blocks.iter().find(|block| block.cid == *cid)
         };
-        let block =
-            found.ok_or_else(|| Reject::new(Reason::MissingBlock, format!("{what} {cid} is not in the CAR")))?;
-        let bytes = &self.bytes[block.start..block.end];
-        if Sha256::digest(bytes)[..] != cid.digest()[..] {
-            return Err(Reject::new(Reason::HashMismatch, format!("{what}: the bytes under {cid} have another hash")));
-        }
-        Ok(bytes)
+        found.map(|block| &self.bytes[block.start..block.end])
+    }
+}
+
+fn is_hash_of(cid: &Cid, bytes: &[u8]) -> bool {
+    Sha256::digest(bytes)[..] == cid.digest()[..]
+}
+
+/// Whether a block from anywhere has the hash that its CID states.
+///
+/// # Errors
+/// [`Reason::HashMismatch`].
+pub fn check_hash(cid: &Cid, bytes: &[u8]) -> Result<(), Reject> {
+    match is_hash_of(cid, bytes) {
+        true => Ok(()),
+        false => Err(Reject::new(Reason::HashMismatch, format!("the bytes under {cid} have another hash"))),
     }
 }
 
@@ -100,7 +125,7 @@ fn section(bytes: &[u8], at: usize) -> Result<(usize, usize), Reject> {
     Err(wrong("length that is cut off or too large"))
 }
 
-fn first_root(header: &[u8]) -> Result<Cid, Reject> {
+pub(super) fn first_root(header: &[u8]) -> Result<Cid, Reject> {
     let wrong = |r: Reject| Reject::new(Reason::CarHeader, r.to_string());
     let mut reader = Reader::new(header);
     let (mut version, mut root, mut rooted) = (None, None, false);

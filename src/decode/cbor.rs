@@ -14,12 +14,12 @@ use crate::event::Cid;
 pub const MAX_DEPTH: usize = 64;
 
 /// CBOR's major types, as DAG-CBOR uses them.
-const UINT: u8 = 0;
+pub(super) const UINT: u8 = 0;
 const NINT: u8 = 1;
-const BYTES: u8 = 2;
+pub(super) const BYTES: u8 = 2;
 const TEXT: u8 = 3;
-const ARRAY: u8 = 4;
-const MAP: u8 = 5;
+pub(super) const ARRAY: u8 = 4;
+pub(super) const MAP: u8 = 5;
 const TAG: u8 = 6;
 const SIMPLE: u8 = 7;
 
@@ -328,9 +328,53 @@ pub fn check_canonical(bytes: &[u8]) -> Result<(), Reject> {
     reader.finish()
 }
 
+/// Appends a type and its argument in the shortest form.
+#[inline]
+pub(super) fn put_head(out: &mut Vec<u8>, major: u8, value: u64) {
+    let major = major << 5;
+    match value {
+        0..24 => out.push(major | value as u8),
+        24..0x100 => out.extend([major | 24, value as u8]),
+        0x100..0x1_0000 => {
+            out.push(major | 25);
+            out.extend((value as u16).to_be_bytes());
+        }
+        0x1_0000..0x1_0000_0000 => {
+            out.push(major | 26);
+            out.extend((value as u32).to_be_bytes());
+        }
+        _ => {
+            out.push(major | 27);
+            out.extend(value.to_be_bytes());
+        }
+    }
+}
+
+/// Appends a link, or null.
+#[inline]
+pub(super) fn put_link_or_null(out: &mut Vec<u8>, cid: Option<&Cid>) {
+    match cid {
+        None => out.push(SIMPLE << 5 | NULL as u8),
+        Some(cid) => {
+            // Tag 42 over 37 bytes, the first of them the identity multibase prefix.
+            out.extend_from_slice(&[0xd8, 42, 0x58, 37, 0]);
+            out.extend_from_slice(&cid.to_bytes());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn heads_are_written_as_they_are_read() {
+        for value in [0, 23, 24, 0xff, 0x100, 0xffff, 0x1_0000, 0xffff_ffff, 0x1_0000_0000, i64::MAX as u64] {
+            let mut out = vec![];
+            put_head(&mut out, UINT, value);
+            assert_eq!(Reader::new(&out).int(), Ok(value as i64));
+        }
+    }
 
     #[track_caller]
     fn check(hex: &str, expected: Result<(), Reason>) {

@@ -1,16 +1,19 @@
 //! Frames decoded whole: commits, syncs, identity and account events, infos and errors.
 //!
 //! In: a frame and its outline. Out: typed messages whose record bytes are slices of the frame. Always true: every block
-//! that a message speaks of has been hash-checked, and a frame's `repo` and `rev` are the signed ones. Unknown fields are
-//! ignored; `tooBig`, `rebase` and `blobs` are dead and ignored too.
+//! that a message speaks of has been hash-checked, and a frame's `repo` and `rev` are the signed ones. How much of a commit
+//! is proven beyond that is the caller's choice: [`Checks`]. Unknown fields are ignored; `tooBig`, `rebase` and `blobs` are
+//! dead and ignored too.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::car::Car;
 use super::cbor::Reader;
+use super::checks::{Checks, Level};
 use super::commit::SignedCommit;
 use super::frame::{Action, Kind, Ops, Outline, RawOp};
+use super::mst;
 use super::record::check_record;
 use super::{Reason, Reject};
 use crate::event::{AccountStatus, Cid, Codec, Did, Handle, Nsid, Rev, Rkey, Seq};
@@ -95,6 +98,8 @@ pub struct Sync {
     pub did: Did,
     /// Its revision.
     pub rev: Rev,
+    /// The CID of the signed commit object.
+    pub cid: Cid,
     /// Root of its tree.
     pub data: Cid,
     /// The host's number.
@@ -154,11 +159,18 @@ pub struct Notice {
     pub message: Box<str>,
 }
 
-/// Decodes a frame. Only records in collections that `wanted` names are looked at and returned.
+/// Decodes a frame and checks it as far as `checks` asks. Only records in collections that `wanted` names are looked at
+/// and returned; the checks are about all operations of a commit.
 ///
 /// # Errors
-/// Every rule of [`Reason`] that needs neither keys nor the repository's past.
-pub fn decode(frame: &Bytes, outline: &Outline<'_>, wanted: impl Fn(&str) -> bool) -> Result<Message, Reject> {
+/// Every rule of [`Reason`] that needs nothing of the repository's past; for those that do, see
+/// [`chain`](fn@super::chain).
+pub fn decode(
+    frame: &Bytes,
+    outline: &Outline<'_>,
+    wanted: impl Fn(&str) -> bool,
+    checks: &Checks<'_>,
+) -> Result<Message, Reject> {
     let mut reader = Reader::new(&frame[outline.body_at..]);
     let fields = match outline.kind {
         Kind::Unknown => return Ok(Message::Unknown),
@@ -166,8 +178,8 @@ pub fn decode(frame: &Bytes, outline: &Outline<'_>, wanted: impl Fn(&str) -> boo
     };
     reader.finish()?;
     match outline.kind {
-        Kind::Commit => commit(frame, outline, &fields, wanted).map(Message::Commit),
-        Kind::Sync => sync(outline, &fields).map(Message::Sync),
+        Kind::Commit => commit(frame, outline, &fields, wanted, checks).map(Message::Commit),
+        Kind::Sync => sync(outline, &fields, checks).map(Message::Sync),
         Kind::Identity => Ok(Message::Identity(Identity {
             did: did(outline)?,
             handle: fields.handle.map(Into::into),
@@ -264,6 +276,7 @@ fn commit(
     outline: &Outline<'_>,
     fields: &Fields<'_>,
     wanted: impl Fn(&str) -> bool,
+    checks: &Checks<'_>,
 ) -> Result<Commit, Reject> {
     let did = did(outline)?;
     let rev = rev(fields)?;
@@ -273,13 +286,23 @@ fn commit(
     if blocks.len() > MAX_COMMIT_BLOCKS_BYTES {
         return Err(Reject::new(Reason::BlocksTooLarge, format!("{} bytes of blocks in a commit", blocks.len())));
     }
-    let raw = checked_ops(&outline.ops)?;
+    checks.rev(rev)?;
     let car = Car::parse(blocks)?;
     if car.root() != cid {
         return Err(Reject::new(Reason::CarRoot, format!("root {}, but the commit is {cid}", car.root())));
     }
     let signed = SignedCommit::parse(car.block(&cid, "commit")?)?;
     agrees(&signed, &did, rev)?;
+    checks.signature(&signed)?;
+    let raw = checked_ops(&outline.ops, checks.level)?;
+    if checks.level > Level::None {
+        are_there(&car, &raw)?;
+    }
+    match checks.level {
+        Level::None => {}
+        Level::Signature => mst::check_leaves(&car, signed.data, &raw)?,
+        Level::Full => mst::check_inversion(&car, signed.data, &raw, fields.prev_data)?,
+    }
     let ops = raw.into_iter().filter(|op| wanted(op.collection()));
     let ops = ops.map(|op| decode_op(frame, &car, op)).collect::<Result<_, _>>()?;
     Ok(Commit {
@@ -306,14 +329,25 @@ fn agrees(signed: &SignedCommit<'_>, did: &Did, rev: Rev) -> Result<(), Reject> 
     Ok(())
 }
 
-/// The operations, none of which contradicts itself, no two of which touch one path.
-fn checked_ops<'a>(ops: &Ops<'a>) -> Result<Vec<RawOp<'a>>, Reject> {
+/// Whether the CAR has a block for each record that the operations write. Those that are used are also hash-checked.
+fn are_there(car: &Car<'_>, ops: &[RawOp<'_>]) -> Result<(), Reject> {
+    let missing = ops.iter().find_map(|op| op.cid.filter(|cid| !car.has(cid)).map(|cid| (op.path, cid)));
+    match missing {
+        None => Ok(()),
+        Some((path, cid)) => Err(Reject::new(Reason::MissingBlock, format!("{path} {cid} is not in the CAR"))),
+    }
+}
+
+/// The operations, none of which contradicts itself, no two of which touch one path. To be undone, each must also state
+/// what it replaced or removed.
+fn checked_ops<'a>(ops: &Ops<'a>, level: Level) -> Result<Vec<RawOp<'a>>, Reject> {
     let ops: Vec<RawOp<'a>> = ops.iter().collect::<Result<_, _>>()?;
+    let states_prev = |op: &RawOp<'_>| level < Level::Full || op.prev.is_some();
     for op in &ops {
         let fits = match op.action {
             Action::Create => op.cid.is_some() && op.prev.is_none(),
-            Action::Update => op.cid.is_some(),
-            Action::Delete => op.cid.is_none(),
+            Action::Update => op.cid.is_some() && states_prev(op),
+            Action::Delete => op.cid.is_none() && states_prev(op),
         };
         if !fits {
             let detail = format!("{} of {}: cid {:?}, prev {:?}", op.action.as_str(), op.path, op.cid, op.prev);
@@ -350,17 +384,20 @@ fn decode_op(frame: &Bytes, car: &Car<'_>, op: RawOp<'_>) -> Result<Op, Reject> 
     Ok(Op { action: op.action, collection, rkey, record })
 }
 
-fn sync(outline: &Outline<'_>, fields: &Fields<'_>) -> Result<Sync, Reject> {
+fn sync(outline: &Outline<'_>, fields: &Fields<'_>, checks: &Checks<'_>) -> Result<Sync, Reject> {
     let did = did(outline)?;
     let rev = rev(fields)?;
     let blocks = need(fields.blocks, "blocks")?;
     if blocks.len() > MAX_SYNC_BLOCKS_BYTES {
         return Err(Reject::new(Reason::BlocksTooLarge, format!("{} bytes of blocks in a sync", blocks.len())));
     }
+    checks.rev(rev)?;
     let car = Car::parse(blocks)?;
-    let signed = SignedCommit::parse(car.block(&car.root(), "commit")?)?;
+    let cid = car.root();
+    let signed = SignedCommit::parse(car.block(&cid, "commit")?)?;
     agrees(&signed, &did, rev)?;
-    Ok(Sync { did, rev, data: signed.data, seq: seq(outline)?, time: time_or_rev(outline, rev) })
+    checks.signature(&signed)?;
+    Ok(Sync { did, rev, cid, data: signed.data, seq: seq(outline)?, time: time_or_rev(outline, rev) })
 }
 
 fn notice(name: Option<&str>, message: Option<&str>) -> Notice {

@@ -6,19 +6,32 @@
 //! clock, a panic.
 
 mod car;
+mod car_stream;
 pub mod cbor;
+mod chain;
+mod checks;
 mod commit;
 mod frame;
+mod key;
 mod message;
+mod mst;
+mod multibase;
 mod record;
 mod reject;
+mod walk;
 
-pub use car::Car;
+pub use car::{Car, check_hash};
+pub use car_stream::{CarPart, CarStream, MAX_SECTION_BYTES};
+pub use chain::{Chain, Head, chain, chain_reject};
+pub use checks::{Checks, Level, MAX_REV_AHEAD};
 pub use commit::SignedCommit;
 pub use frame::{Action, Kind, MAX_FRAME_BYTES, MAX_OPS, Ops, Outline, RawOp, outline};
+pub use key::PublicKey;
 pub use message::{
     Account, Commit, Identity, MAX_COMMIT_BLOCKS_BYTES, MAX_DID_BYTES, MAX_SYNC_BLOCKS_BYTES, Message, Notice, Op,
     Record, Sync, decode, parse_time,
 };
+pub use mst::EMPTY_TREE;
 pub use record::{MAX_RECORD_BYTES, check_record, record_json};
 pub use reject::{Layer, Reason, Reject};
+pub use walk::{MAX_WALK_BYTES, MAX_WALK_NODES, RepoWalk};

@@ -115,6 +115,12 @@ rejects! {
     RevMismatch = Envelope "rev_mismatch";
     /// A commit object whose `version` is not 3.
     CommitVersion = Envelope "commit_version";
+    /// A rev of more than 5 minutes ahead of the clock.
+    FutureRev = Envelope "future_rev";
+    /// Another commit than the last known one, under a rev that is not newer than its.
+    RevNotNewer = Envelope "rev_not_newer";
+    /// `since` or `prevData` are not the rev and tree of the last known commit: something between is missing.
+    ChainBroken = Envelope "chain_broken";
 
     /// `blocks` of more than 2,000,000 bytes in a commit, or 10,000 in a sync.
     BlocksTooLarge = Car "blocks_too_large";
@@ -133,8 +139,43 @@ rejects! {
 
     /// A block whose bytes do not have the hash that its CID states.
     HashMismatch = Cid "hash_mismatch";
-    /// A commit object, tree node or record that is not shaped as one.
+    /// A commit object or record that is not shaped as one.
     BlockShape = Cid "block_shape";
+
+    /// A tree node that must be read is not among the blocks.
+    MissingNode = Mst "missing_node";
+    /// A tree node that is not `{l, e: [{p, k, v, t}]}` in canonical form, or one that holds nothing.
+    NodeShape = Mst "node_shape";
+    /// A key in a tree node that is no `collection/rkey`, is cut wrongly, or stands where its order does not put it.
+    NodeKey = Mst "node_key";
+    /// A key or a child on a layer of the tree that is not its own.
+    NodeLayer = Mst "node_layer";
+    /// More of a tree is asked for than is read of one account.
+    TreeTooLarge = Mst "tree_too_large";
+    /// The signed tree does not hold, under an operation's path, the record that the operation says it wrote.
+    LeafMismatch = Mst "leaf_mismatch";
+    /// The signed tree still holds a record that an operation says it removed.
+    LeafPresent = Mst "leaf_present";
+    /// Undoing the operations does not lead to the tree that `prevData` names.
+    PrevDataMismatch = Mst "prev_data_mismatch";
+    /// No `prevData`, though undoing the operations does not lead to the empty tree: not a repository's first commit.
+    PrevDataMissing = Mst "prev_data_missing";
+
+    /// No key is known to check the signature with.
+    NoKey = Sig "no_key";
+    /// The account's key is written in a way that cannot be read.
+    BadKey = Sig "bad_key";
+    /// A signature that is not 64 bytes long.
+    SignatureLength = Sig "signature_length";
+    /// A signature whose `s` is in the upper half of the curve's order: anybody can make it out of a good one.
+    HighS = Sig "high_s";
+    /// A signature that the account's key did not make over this commit.
+    BadSignature = Sig "bad_signature";
+
+    /// A frame of an account that its own DID document places on another host than the one that sent it.
+    WrongHost = Policy "wrong_host";
+    /// An account whose DID leads to no document.
+    IdentityUnknown = Policy "identity_unknown";
 }
 
 impl fmt::Display for Reason {

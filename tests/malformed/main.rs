@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use almanac::decode::{Reason, Reject, decode, outline};
+use almanac::decode::{Checks, Reason, Reject, decode, outline};
 use almanac::devnet::frames;
 use build::{Case, DID, good_commit, stamp};
 use bytes::Bytes;
@@ -99,7 +99,7 @@ fn the_kept_dumps_are_what_the_generator_makes() {
 /// What the library makes of a frame: the number of operations or words, or why it is refused.
 fn judge(frame: &Bytes) -> Result<(), Reject> {
     let outline = outline(frame)?;
-    decode(frame, &outline, |_| true).map(drop)
+    decode(frame, &outline, |_| true, &Checks::NONE).map(drop)
 }
 
 #[track_caller]
@@ -245,7 +245,7 @@ fn no_single_byte_makes_a_lie_pass() {
             frame[at] = byte;
             let frame = Bytes::from(frame);
             let Ok(outline) = outline(&frame) else { continue };
-            let Ok(message) = decode(&frame, &outline, |_| true) else { continue };
+            let Ok(message) = decode(&frame, &outline, |_| true, &Checks::NONE) else { continue };
             let almanac::decode::Message::Commit(commit) = message else { continue };
             let records = commit.ops.iter().filter_map(|op| op.record.as_ref());
             assert!(records.clone().all(|kept| kept.bytes == record), "byte {at} as {byte:#x}");
