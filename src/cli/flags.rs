@@ -133,7 +133,11 @@ impl Reaching {
     pub fn flags(&self) -> Vec<Flag> {
         let all = [
             ("network.plc", "plc", self.plc.iter().cloned().collect::<Vec<_>>()),
-            ("network.allow_private", "allow-private", self.allow_private.then(|| "true".to_owned()).into_iter().collect()),
+            (
+                "network.allow_private",
+                "allow-private",
+                self.allow_private.then(|| "true".to_owned()).into_iter().collect(),
+            ),
             ("network.host_overrides", "host-override", self.host_overrides.clone()),
         ];
         all.into_iter().filter(|(_, _, values)| !values.is_empty()).collect()

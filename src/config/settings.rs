@@ -113,7 +113,9 @@ impl Settings {
             listen_public: address("listen.public")?,
             listen_admin: address("listen.admin")?,
             verify: parse("verify.level")
-                .map(|word| Level::from_word(word).ok_or_else(|| layers.refuse("verify.level", "none, signature or full")))
+                .map(|word| {
+                    Level::from_word(word).ok_or_else(|| layers.refuse("verify.level", "none, signature or full"))
+                })
                 .transpose()?,
             did_docs: parse("verify.did_docs").map(PathBuf::from),
             relays,

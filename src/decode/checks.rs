@@ -23,6 +23,16 @@ pub enum Level {
 }
 
 impl Level {
+    /// The word in settings.
+    pub fn as_str(self) -> &'static str {
+        self.verification().as_str()
+    }
+
+    /// Reads a setting.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Level::None, Level::Signature, Level::Full].into_iter().find(|level| level.as_str() == word)
+    }
+
     /// What may be said of an event that passed this level.
     pub fn verification(self) -> Verification {
         match self {

@@ -18,7 +18,8 @@ pub async fn live_records_without(
 ) -> Result<Vec<(Nsid, Rkey)>, sqlx::Error> {
     let damaged = |e: crate::event::IdentError| sqlx::Error::Decode(Box::new(e));
     let mut gone = Vec::new();
-    let mut rows = sqlx::query(include_str!("live_records.sql")).bind(did.as_str()).bind(rev.to_string()).fetch(connection);
+    let mut rows =
+        sqlx::query(include_str!("live_records.sql")).bind(did.as_str()).bind(rev.to_string()).fetch(connection);
     while let Some(row) = rows.try_next().await? {
         let (collection, rkey): (&str, &str) = (row.try_get("collection")?, row.try_get("rkey")?);
         if !holds(collection, rkey) {
@@ -30,7 +31,10 @@ pub async fn live_records_without(
 
 /// What the log last said of an account's hosting: active or not, and why. `None` when it never spoke of it. As the fold
 /// ranks words: the latest by its own time.
-pub async fn last_account_word(connection: &mut PgConnection, did: &Did) -> Result<Option<(bool, AccountStatus)>, sqlx::Error> {
+pub async fn last_account_word(
+    connection: &mut PgConnection,
+    did: &Did,
+) -> Result<Option<(bool, AccountStatus)>, sqlx::Error> {
     let row = sqlx::query(
         "select active, status from log.event where did = $1 and collection is null and kind = 'account'
          order by least(event_time, seen_at + interval '5 minutes') desc, seq desc nulls last, active desc, status desc

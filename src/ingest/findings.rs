@@ -73,7 +73,9 @@ impl Judge {
                     self.hosting(&did, hosting, batch);
                 }
             }
-            Finding::Identity { document, handle, time } => self.identified(policy, &document, handle, time, now, batch),
+            Finding::Identity { document, handle, time } => {
+                self.identified(policy, &document, handle, time, now, batch)
+            }
             Finding::NoIdentity { did, why } => self.unidentified(&did, &why, batch),
             Finding::Held { did, frames } => {
                 let any = !frames.is_empty();

@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
 use crate::decode::{self, Chain, Checks, Commit, Head, Kind, Message, Notice, Op, Outline, PublicKey, Reason, Reject};
-use crate::event::{Body, Delivery, Did, Event, Handle, Observed, Origin, Rev, Seq, Upstream, UpstreamKind, Verification};
+use crate::event::{
+    Body, Delivery, Did, Event, Handle, Observed, Origin, Rev, Seq, Upstream, UpstreamKind, Verification,
+};
 use crate::filter::{self, DropReason, Policy, Verdict};
 use crate::source::backfill::Reason as JobReason;
 use crate::telemetry::LogBudget;
@@ -265,14 +267,7 @@ impl Judge {
         Ok(())
     }
 
-    fn commit(
-        &mut self,
-        policy: &Policy,
-        delivery: &Delivery,
-        verdict: Verdict,
-        commit: Commit,
-        batch: &mut Batch,
-    ) {
+    fn commit(&mut self, policy: &Policy, delivery: &Delivery, verdict: Verdict, commit: Commit, batch: &mut Batch) {
         if verdict == Verdict::Keep {
             self.enter(&commit.did, batch);
         }

@@ -101,7 +101,8 @@ impl Ingest {
         let Ingest { mut judge, mut findings, asks, policy, cursors, position, health, on_host_word } = self;
         // One batch on its way and one that waits: enough to keep both steps busy.
         let (batches, queue) = mpsc::channel::<Batch>(1);
-        let appending = tokio::spawn(append_all(queue, sink, policy.clone(), asks, judge.trust.asks(), position, health));
+        let appending =
+            tokio::spawn(append_all(queue, sink, policy.clone(), asks, judge.trust.asks(), position, health));
         let mut batch = Batch::default();
         let mut taken: Vec<Delivery> = Vec::with_capacity(TAKE);
         let mut heartbeat = tokio::time::interval(HEARTBEAT);

@@ -37,9 +37,11 @@ fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
     let data = text("data")?.map(str::parse::<Cid>).transpose().map_err(damaged)?;
     let active: Option<bool> = row.try_get("hosting_active")?;
     let hosting = match (active, row.try_get("hosting_time")?, row.try_get("hosting_seq")?) {
-        (Some(active), Some(time), Some(seq)) => {
-            Some(Hosting { spoken: (time, seq), active, status: AccountStatus::from_wire(active, text("hosting_status")?) })
-        }
+        (Some(active), Some(time), Some(seq)) => Some(Hosting {
+            spoken: (time, seq),
+            active,
+            status: AccountStatus::from_wire(active, text("hosting_status")?),
+        }),
         _ => None,
     };
     let who = match row.try_get::<Option<DateTime<Utc>>, _>("identity_at")? {

@@ -13,9 +13,11 @@ mod upstreams;
 
 use anyhow::Context;
 
-use crate::config::Settings;
+use crate::config::{DidDocs, Settings};
 use crate::db::{self, Db};
+use crate::decode::Level;
 use crate::event_log;
+use crate::ingest::Trust;
 
 /// Connections that the process may hold beside those of the appender and the projector.
 const POOL: u32 = 10;
@@ -51,7 +53,7 @@ pub fn trust(settings: &Settings, live: bool) -> anyhow::Result<Trust> {
     match &settings.did_docs {
         Some(path) => {
             let level = settings.verify.unwrap_or(Level::Full);
-            Ok(Trust::given(level, did_docs::read(path)?))
+            Ok(Trust::given(level, DidDocs::read(path)?.documents().cloned()))
         }
         None if live => match settings.verify.unwrap_or(Level::Full) {
             Level::None => Ok(Trust::Unverified),

@@ -130,7 +130,9 @@ impl Turn {
     /// Waits for its turn to append, works, and waits again if another process took over.
     async fn work(&self, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
         if self.upstreams.is_empty() {
-            tracing::warn!("no upstream is configured: nothing new will come in (set source.relays, or give --relay URL)");
+            tracing::warn!(
+                "no upstream is configured: nothing new will come in (set source.relays, or give --relay URL)"
+            );
         }
         if self.trust.level() == Level::None {
             tracing::warn!("frames are not verified (verify.level = none): whoever sends them can write what he likes");
