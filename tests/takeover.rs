@@ -20,7 +20,7 @@ use ::almanac::devnet::Frame;
 use ::almanac::event::{Delivery, Environment, Upstream, UpstreamKind};
 use ::almanac::event_log::Appender;
 use ::almanac::filter::{CollectionSet, DidRule, Policy};
-use ::almanac::ingest::{Cursors, Ingest, IngestError, Judge, Sink};
+use ::almanac::ingest::{Cursors, Ingest, IngestError, Inquiries, Judge, Sink, Trust};
 use ::almanac::source::{QueueLimits, delivery_queue};
 use arc_swap::ArcSwap;
 use rand::rngs::StdRng;
@@ -232,7 +232,8 @@ async fn a_replaced_appender_ends_although_nothing_more_comes() {
     };
     let (position, _head) = tokio::sync::watch::channel(0);
     let ingest = Ingest {
-        judge: Judge::new(Default::default(), None),
+        judge: Judge::new(Default::default(), Trust::Unverified, Default::default(), None),
+        inquiries: Inquiries::none(),
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         cursors: Arc::new(Cursors::default()),
         position,

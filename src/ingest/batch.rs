@@ -10,6 +10,7 @@ use crate::decode::{outline, parse_time};
 use crate::event::{Body, Delivery, Did, Observed, Seq, Upstream};
 use crate::event_log::CursorMark;
 use crate::source::backfill::Reason as JobReason;
+use crate::source::gap::Gap;
 
 use super::known::Known;
 
@@ -37,6 +38,8 @@ pub struct Batch {
     pub(super) jobs: Vec<(Did, JobReason)>,
     /// Accounts whose document is to be looked up once this is written.
     pub(super) asks: Vec<Did>,
+    /// Places where frames of an upstream may be missing.
+    pub(super) gaps: Vec<Gap>,
     /// Who waits for this to be written.
     pub(super) acks: Vec<oneshot::Sender<()>>,
     /// The last frame handled, per upstream that has a cursor.
@@ -53,6 +56,7 @@ impl Batch {
             || !self.released.is_empty()
             || !self.jobs.is_empty()
             || !self.asks.is_empty()
+            || !self.gaps.is_empty()
             || !self.acks.is_empty()
     }
 
@@ -68,8 +72,10 @@ impl Batch {
 
     /// Notes that a frame is handled. A replay moves no cursor: its frames say nothing about how far the live stream of
     /// the same host is handled, and replaying again is how a replay is resumed.
-    pub(super) fn handled(&mut self, delivery: &Delivery, seq: Option<Seq>) {
-        let (true, Some(seq)) = (delivery.live, seq) else { return };
+    pub(super) fn handled(&mut self, delivery: &Delivery, seq: Seq) {
+        if !delivery.live {
+            return;
+        }
         match self.marks.get_mut(&delivery.upstream) {
             Some(mark) => *mark = (seq, delivery.frame.clone()),
             None => {

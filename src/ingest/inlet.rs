@@ -155,3 +155,19 @@ pub fn inlet() -> (Inlet, Findings) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     (Inlet(sender), receiver)
 }
+
+/// What ingest asks, and what it is told.
+#[derive(Debug)]
+pub struct Inquiries {
+    /// Told whose documents are to be looked up, once the frames that wait for them are in the database.
+    pub asks: mpsc::UnboundedSender<Did>,
+    /// What jobs found out. Ingest ends when nobody can send deliveries or findings any more.
+    pub findings: Findings,
+}
+
+impl Inquiries {
+    /// Of nobody: deliveries are all there is.
+    pub fn none() -> Self {
+        Inquiries { asks: mpsc::unbounded_channel().0, findings: inlet().1 }
+    }
+}

@@ -9,6 +9,7 @@ use crate::event::{
 };
 use crate::filter::{self, DropReason, Policy, Verdict};
 use crate::source::backfill::Reason as JobReason;
+use crate::source::gap::{CursorStep, GapWatch, Resumes};
 use crate::telemetry::LogBudget;
 
 use super::batch::Batch;
@@ -51,6 +52,7 @@ pub struct Judge {
     pub(super) trust: Trust,
     pub(super) holding: Holding,
     range: Option<SeqRange>,
+    gaps: GapWatch,
     /// What became of everything so far.
     pub tally: Tally,
 }
@@ -65,9 +67,15 @@ enum Key {
 }
 
 impl Judge {
-    /// `known`: what was remembered of the accounts in scope; `range`: which frames to look at, all when `None`.
-    pub fn new(known: KnownRepos, holding: Holding, trust: Trust, range: Option<SeqRange>) -> Self {
-        Judge { known, trust, holding, range, tally: Tally::default() }
+    /// `known`: what was remembered of the accounts in scope, with what waits for them; `resumes`: where the upstreams'
+    /// connections are noted; `range`: which frames to look at, all when `None`.
+    pub fn new(
+        (known, holding): (KnownRepos, Holding),
+        trust: Trust,
+        resumes: Arc<Resumes>,
+        range: Option<SeqRange>,
+    ) -> Self {
+        Judge { known, trust, holding, range, gaps: GapWatch::new(resumes), tally: Tally::default() }
     }
 
     /// Accounts whose document is to be looked up before anything else: their frames wait, or nobody ever asked. They count
@@ -92,12 +100,21 @@ impl Judge {
                 return None;
             }
         };
-        let seq = outline.seq;
+        let (seq, time) = (outline.seq, outline.time);
         let word = self.by_outline(policy, delivery, &outline, Pass::First, batch).unwrap_or_else(|reject| {
             self.refuse(delivery, Some(&outline), &reject);
             None
         });
-        batch.handled(delivery, seq);
+        if let Some(seq) = seq {
+            let heard = self.gaps.frame(delivery, seq, || decode::parse_time(time));
+            batch.gaps.extend(heard.gap);
+            if heard.cursor == CursorStep::Follow {
+                batch.handled(delivery, seq);
+            }
+        }
+        if let Some(word) = &word {
+            batch.gaps.extend(self.gaps.word(delivery, &word.notice.name, &word.notice.message));
+        }
         word
     }
 

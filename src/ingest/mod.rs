@@ -27,7 +27,7 @@ mod trust;
 pub use batch::Batch;
 pub use held::Holding;
 pub use identify::Identifier;
-pub use inlet::{Finding, Findings, FoundHandle, FoundRecord, IngestEnded, Inlet, inlet};
+pub use inlet::{Finding, Findings, FoundHandle, FoundRecord, IngestEnded, Inlet, Inquiries, inlet};
 pub use judge::{HostWord, Judge, SeqRange};
 pub use known::{Hosting, Known, KnownRepos, RepoState, Waiting, Who};
 pub use pipeline::{Ingest, IngestError, Report, Sink};

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::batch::Batch;
-use super::inlet::Findings;
+use super::inlet::Inquiries;
 use super::judge::{HostWord, Judge};
 use super::scope::{self, Cursors};
 use super::{bystander, held, tally::Tally};
@@ -21,6 +21,7 @@ use crate::event_log::{Appended, Appender, LogError};
 use crate::filter::Policy;
 use crate::source::DeliveryReceiver;
 use crate::source::backfill::{self, JobRequest, Reason as JobReason};
+use crate::source::gap;
 use crate::telemetry::crash_point;
 
 /// How many deliveries are judged between two looks at everything else.
@@ -69,10 +70,8 @@ pub enum Sink {
 pub struct Ingest {
     /// Judges deliveries and findings.
     pub judge: Judge,
-    /// What jobs found out. Ingest ends when nobody can send deliveries or findings any more.
-    pub findings: Findings,
-    /// Told whose documents are to be looked up, once the frames that wait for them are in the database.
-    pub asks: mpsc::UnboundedSender<Did>,
+    /// What it asks beside its deliveries, and what it is told.
+    pub inquiries: Inquiries,
     /// What to take in; may be exchanged at any time.
     pub policy: Arc<ArcSwap<Policy>>,
     /// Where to resume upstreams; advanced as deliveries are judged.
@@ -98,7 +97,8 @@ pub struct Report {
 impl Ingest {
     /// Works until every sender of deliveries is gone and the last batch is in the log.
     pub async fn run(self, mut deliveries: DeliveryReceiver, sink: Sink) -> Result<Report, IngestError> {
-        let Ingest { mut judge, mut findings, asks, policy, cursors, position, health, on_host_word } = self;
+        let Ingest { mut judge, inquiries, policy, cursors, position, health, on_host_word } = self;
+        let Inquiries { asks, mut findings } = inquiries;
         // One batch on its way and one that waits: enough to keep both steps busy.
         let (batches, queue) = mpsc::channel::<Batch>(1);
         let appending =
@@ -251,6 +251,7 @@ async fn append(
     held::store(tx.connection(), batch).await?;
     let job = |(did, reason): &(Did, JobReason)| JobRequest::new(did.clone(), *reason);
     backfill::enqueue(tx.connection(), &batch.jobs.iter().map(job).collect::<Vec<_>>()).await?;
+    gap::record(tx.connection(), &batch.gaps).await?;
     tx.move_cursors(&batch.cursor_marks()).await?;
     crash_point("after cursor before commit");
     tx.commit().await?;

@@ -112,7 +112,7 @@ impl Bench {
     }
 
     fn trusting(trust: Trust) -> Self {
-        let judge = Judge::new(KnownRepos::new(), Holding::default(), trust, None);
+        let judge = Judge::new((KnownRepos::new(), Holding::default()), trust, Arc::default(), None);
         let relay = upstream(UpstreamKind::Relay, "relay.example.org");
         Bench { judge, batch: Batch::default(), policy: policy(), relay }
     }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::{lead, stop};
 use crate::config::Settings;
 use crate::db::Db;
 use crate::decode;
-use crate::ingest::{Cursors, Ingest, Judge, Report, SeqRange, Sink, inlet, load_known};
+use crate::ingest::{Cursors, Ingest, Inquiries, Judge, Report, SeqRange, Sink, load_known};
 use crate::projection::Projector;
 use crate::source::dump::{DumpProblem, DumpReader};
 use crate::source::{DeliverySender, QueueLimits, delivery_queue};
@@ -71,7 +71,7 @@ pub async fn replay(
 ) -> anyhow::Result<Option<Outcome>> {
     let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
     let trust = super::trust(settings, false)?;
-    let (sink, (known, holding)) = match &db {
+    let (sink, known) = match &db {
         None => (Sink::Null, Default::default()),
         Some(db) => {
             let Some((appender, name)) = lead::wait(db, stopped.clone(), waiting).await? else { return Ok(None) };
@@ -95,10 +95,8 @@ pub async fn replay(
         tokio::spawn(Projector { db, health: Box::new(health) }.run(head))
     });
     let ingest = Ingest {
-        judge: Judge::new(known, holding, trust, options.range),
-        // Nobody finds anything out beside the dumps.
-        findings: inlet().1,
-        asks: mpsc::unbounded_channel().0,
+        judge: Judge::new(known, trust, Arc::default(), options.range),
+        inquiries: Inquiries::none(),
         policy,
         cursors: Arc::new(Cursors::default()),
         position,

@@ -21,10 +21,12 @@ use crate::db::Db;
 use crate::decode::Level;
 use crate::filter::Policy;
 use crate::ingest::{
-    Cursors, Holding, Identifier, Ingest, IngestError, Judge, KnownRepos, Sink, Trust, inlet, load_cursors, load_known,
+    Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
+    load_known,
 };
 use crate::network::Network;
 use crate::projection::{ProjectionError, Projector};
+use crate::source::gap;
 use crate::source::{QueueLimits, delivery_queue};
 
 /// What `/health/ready` looks at beside the database itself.
@@ -151,17 +153,28 @@ impl Turn {
             let pool = self.db.pool();
             let load = async { anyhow::Ok((load_known(pool).await?, load_cursors(pool).await?)) };
             let loaded = tokio::time::timeout(LOAD_LIMIT, load).await.unwrap_or_else(|late| Err(late.into()));
-            let ((known, holding), cursors) = match loaded {
+            let (known, cursors) = match loaded {
                 Ok(loaded) => loaded,
                 Err(error) => {
                     tracing::warn!(%error, "what ingest remembers cannot be read; tried again");
                     continue;
                 }
             };
-            tracing::info!(accounts = known.len(), upstreams = cursors.len(), "appending to the log");
+            tracing::info!(accounts = known.0.len(), upstreams = cursors.len(), "appending to the log");
             self.cursors.reset(cursors);
+            let restarts = async {
+                let mut connection = pool.acquire().await?;
+                gap::record_restarts(&mut connection, &self.upstreams.without_cursor()).await
+            };
+            if let Err(error) = tokio::time::timeout(LOAD_LIMIT, restarts)
+                .await
+                .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
+            {
+                tracing::warn!(%error, "what upstreams did before cannot be read; tried again");
+                continue;
+            }
             let sink = Sink::Log { db: self.db.clone(), appender: Box::new(appender), name };
-            match self.append(known, holding, sink, &stopped).await? {
+            match self.append(known, sink, &stopped).await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Replaced => tracing::warn!("another process has taken over; waiting as its standby"),
             }
@@ -171,8 +184,7 @@ impl Turn {
     /// Follows the upstreams into the log until told to stop, or until another process appends.
     async fn append(
         &self,
-        known: KnownRepos,
-        holding: Holding,
+        known: (KnownRepos, Holding),
         sink: Sink,
         stopped: &watch::Receiver<bool>,
     ) -> anyhow::Result<Ended> {
@@ -192,7 +204,7 @@ impl Turn {
         });
         let (asks, asked) = mpsc::unbounded_channel();
         let (inlet, findings) = inlet();
-        let mut judge = Judge::new(known, holding, self.trust.clone(), None);
+        let mut judge = Judge::new(known, self.trust.clone(), self.upstreams.resumes(), None);
         let mut helpers = JoinSet::new();
         if self.trust.asks() {
             for did in judge.unidentified_accounts() {
@@ -209,8 +221,7 @@ impl Turn {
         let mut projecting = tokio::spawn(projector.run(head));
         let ingest = Ingest {
             judge,
-            findings,
-            asks,
+            inquiries: Inquiries { asks, findings },
             policy: self.policy.clone(),
             cursors: self.cursors.clone(),
             position,

@@ -191,7 +191,7 @@ impl Line {
         let window = match self.kind {
             UpstreamKind::Relay => WINDOW_RELAY,
             UpstreamKind::Pds => WINDOW_PDS,
-            UpstreamKind::Dump => TimeDelta::MAX,
+            UpstreamKind::Dump | UpstreamKind::Directory => TimeDelta::MAX,
         };
         let age = connected_at - asked.spoken_at();
         if age > window {
