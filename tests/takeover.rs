@@ -89,7 +89,7 @@ async fn calm(frames: &[Frame]) -> (serde_json::Value, log::Contents) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_takes_over_from_the_killed_and_from_the_stopped() {
-    let frames = frames::calendar(5, 10_000);
+    let frames = frames::calendar(5, 30_000);
     let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
     let (url, pool) = (db.url().expose(), db.pool());
     let homes = ["a", "b", "c"].map(|name| folder.path().join(name));
@@ -128,6 +128,7 @@ async fn a_standby_takes_over_from_the_killed_and_from_the_stopped() {
     until_ready(&third).await;
 
     assert!(relay.released() < frames.len(), "all of this must happen in mid-stream");
+    relay.release(relay.len());
     let last = relay.last_seq();
     until_cursor(pool, "the stream ends", |seq| seq == last, LIMIT).await;
     until_folded(pool).await;
