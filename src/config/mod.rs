@@ -4,10 +4,12 @@
 //! true: a key that nobody knows is refused by name; a secret is never shown. Never: IO beyond reading the files that are
 //! named, a guess.
 
+mod did_docs;
 mod key;
 mod layers;
 mod settings;
 
+pub use did_docs::{DidDocs, DidDocsError};
 pub use key::{KEYS, Key};
 pub use layers::{ConfigError, Layers, Shown, Source};
 pub use settings::Settings;
