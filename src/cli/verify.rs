@@ -12,7 +12,7 @@ use crate::decode::Level;
 pub(super) enum Verify {
     /// Structure, limits, and the hashes of the blocks that are used
     None,
-    /// Also the signatures, and that the records written stand in the signed tree
+    /// Also the signatures, and that the signed trees hold what the operations say
     Signature,
     /// Also that the operations are all that changed, and that each commit follows the one before
     Full,
