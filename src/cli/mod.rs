@@ -20,6 +20,7 @@ mod serve;
 mod status;
 mod table;
 mod trace;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -15,8 +15,8 @@ pub enum Level {
     /// Nothing.
     #[default]
     None,
-    /// The account's key signed the commit, and each record that it says to have written stands in the signed tree.
-    /// Whether the operations are all that changed is not looked at.
+    /// The account's key signed the commit, and the signed tree holds each record that the operations write and none that
+    /// they remove. Whether they are all that changed is not looked at.
     Signature,
     /// Signed, and undoing the operations leads from the signed tree to exactly the tree that `prevData` names.
     Full,
