@@ -114,6 +114,12 @@ pub const KEYS: &[Key] = &[
         None,
         "deny list: file of one DID a line, read again when it changes",
     ),
+    text(
+        "accounts.purge_after",
+        "ALMANAC_PURGE_AFTER",
+        Some("30d"),
+        "how long after an account was deleted its records leave the log: a number and d, h, m or s",
+    ),
 ];
 
 /// Variables under our prefix that are read elsewhere: where the Postgres binaries are, and what tests are told.

@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
+
+use super::age::parse_age;
 use super::layers::{ConfigError, Layers};
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
@@ -48,6 +51,8 @@ pub struct Settings {
     pub allow_file: Option<PathBuf>,
     /// The same for the deny list.
     pub deny_file: Option<PathBuf>,
+    /// How long after an account was deleted its records leave the log.
+    pub purge_after: TimeDelta,
     collections: CollectionSet,
     dids: DidRule,
     allow: HashSet<Did>,
@@ -124,6 +129,8 @@ impl Settings {
             network,
             allow_file: parse("filter.allow_file").map(PathBuf::from),
             deny_file: parse("filter.deny_file").map(PathBuf::from),
+            purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
+                .map_err(|e| layers.refuse("accounts.purge_after", e))?,
             collections,
             dids: rule,
             allow: dids("filter.allow")?,

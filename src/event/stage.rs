@@ -143,7 +143,7 @@ pub enum Body {
         rev: Rev,
         /// CID of `record`.
         cid: Cid,
-        /// The record's DAG-CBOR bytes, verbatim: a slice of the frame.
+        /// The record's DAG-CBOR bytes, verbatim: a slice of the frame. Empty when they were purged from the log.
         record: Bytes,
     },
     /// The repository holds no such record as of `rev`.
@@ -171,7 +171,8 @@ pub enum Body {
     },
     /// The account's identity may have changed.
     Identity {
-        /// The handle, as the stream claims it. `None` when the stream names none.
+        /// The handle, as the stream claims it or as looking in both directions showed it. `None` when the stream names
+        /// none; `handle.invalid` when none leads back to the account.
         handle: Option<Handle>,
         /// When, by the event's own word.
         time: DateTime<Utc>,

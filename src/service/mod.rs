@@ -6,6 +6,8 @@
 
 pub mod lead;
 pub mod lists;
+pub mod overview;
+pub mod purge;
 pub mod replay;
 pub mod serve;
 pub mod stop;
