@@ -167,7 +167,7 @@ impl State {
     fn held(&mut self, place: Place) -> &mut Option<Held> {
         match place {
             Place::Pds(host) => &mut self.hosts[host].held,
-            Place::Relay | Place::Plc => &mut self.relay.held,
+            Place::Relay | Place::Plc | Place::Handles => &mut self.relay.held,
         }
     }
 

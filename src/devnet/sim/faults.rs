@@ -14,6 +14,8 @@ pub enum Place {
     Relay,
     /// The PDS with this number, from 0.
     Pds(usize),
+    /// The web host of all handles: `/.well-known/atproto-did` by the `Host` header.
+    Handles,
 }
 
 /// The kinds of frame.

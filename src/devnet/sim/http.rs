@@ -145,7 +145,7 @@ async fn answer(shared: Arc<Shared>, place: Place, request: Request<Incoming>) -
             _ => {}
         }
     }
-    if method == "com.atproto.sync.subscribeRepos" && place != Place::Plc {
+    if method == "com.atproto.sync.subscribeRepos" && matches!(place, Place::Relay | Place::Pds(_)) {
         let cursor = asked.param("cursor").map(str::to_owned);
         return Ok(subscribe::upgrade(shared.clone(), place, request, cursor.as_deref()));
     }
@@ -158,6 +158,7 @@ async fn answer(shared: Arc<Shared>, place: Place, request: Request<Incoming>) -
             Place::Plc => plc::answer(&mut state, &path),
             Place::Relay => relay::answer(&state, &asked),
             Place::Pds(number) => pds::answer(&state, number, &asked),
+            Place::Handles => relay::answer_handles(&state, &asked),
         };
         let served =
             state.served.entry(if place == Place::Plc { "plc".into() } else { method.to_owned() }).or_default();

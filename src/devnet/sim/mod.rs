@@ -79,6 +79,7 @@ pub struct Sim {
     shared: Arc<Shared>,
     plc_url: String,
     relay_url: String,
+    handles: String,
     /// Aborts the servers when dropped.
     _servers: JoinSet<()>,
 }
@@ -119,6 +120,7 @@ impl Sim {
         };
         let (plc, plc_url) = bind().await?;
         let (relay, relay_url) = bind().await?;
+        let (web, handles) = bind().await?;
         let (mut hosts, mut listeners) = (vec![], vec![]);
         for _ in 0..options.hosts.max(1) {
             let (listener, url) = bind().await?;
@@ -150,10 +152,12 @@ impl Sim {
         let mut servers = JoinSet::new();
         servers.spawn(http::serve(shared.clone(), Place::Plc, plc));
         servers.spawn(http::serve(shared.clone(), Place::Relay, relay));
+        servers.spawn(http::serve(shared.clone(), Place::Handles, web));
         for (number, listener) in listeners.into_iter().enumerate() {
             servers.spawn(http::serve(shared.clone(), Place::Pds(number), listener));
         }
-        Ok(Sim { shared, plc_url, relay_url, _servers: servers })
+        let handles = format!("*.test={}", handles.trim_start_matches("http://"));
+        Ok(Sim { shared, plc_url, relay_url, handles, _servers: servers })
     }
 
     /// The base URL of the PLC directory, `http://127.0.0.1:PORT`.
@@ -169,6 +173,11 @@ impl Sim {
     /// The relay as `--relay` takes it, `ws://127.0.0.1:PORT`.
     pub fn relay_ws_url(&self) -> String {
         self.relay_url.replacen("http", "ws", 1)
+    }
+
+    /// Where handles resolve, as `--host-override` takes it: `*.test=127.0.0.1:PORT`.
+    pub fn host_override(&self) -> &str {
+        &self.handles
     }
 
     /// The base URL of the PDS with this number, `http://127.0.0.1:PORT`.

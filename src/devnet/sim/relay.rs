@@ -49,6 +49,14 @@ pub(super) fn answer(state: &State, asked: &Asked<'_>) -> Reply {
     }
 }
 
+/// What the web host of all handles answers.
+pub(super) fn answer_handles(state: &State, asked: &Asked<'_>) -> Reply {
+    match asked.method {
+        "/.well-known/atproto-did" => atproto_did(state, None, asked),
+        _ => Reply::text(404, "Not Found"),
+    }
+}
+
 /// Who ever wrote to a collection, as far as the relay knows.
 fn by_collection(state: &State, asked: &Asked<'_>) -> Reply {
     let (collection, limit) = (asked.text("collection"), asked.limit(500, 2000));

@@ -120,6 +120,19 @@ impl Script {
     }
 }
 
+impl Sim {
+    /// Lets things happen for ever, so many a second, and tells each in a line.
+    pub async fn keep_busy(&self, seed: u64, per_second: f64, mut told: impl FnMut(&str)) {
+        let mut dice = Dice::new(seed ^ 0xb054);
+        let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second.max(0.001)));
+        loop {
+            tick.tick().await;
+            let lines = happen(&mut self.shared.lock(), &mut dice);
+            lines.iter().for_each(|line| told(line));
+        }
+    }
+}
+
 /// Arms a fault where and when it can happen soon.
 fn arm(state: &mut State, dice: &mut Dice, fault: Fault) -> (FaultId, String) {
     let host = Place::Pds(dice.below(state.hosts.len()));

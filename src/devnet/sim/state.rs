@@ -172,7 +172,7 @@ impl State {
 
     pub fn stream(&mut self, place: Place) -> Option<&mut Stream> {
         match place {
-            Place::Plc => None,
+            Place::Plc | Place::Handles => None,
             Place::Relay => Some(&mut self.relay.stream),
             Place::Pds(host) => self.hosts.get_mut(host).map(|host| &mut host.stream),
         }
@@ -180,7 +180,7 @@ impl State {
 
     pub fn latency(&self, place: Place) -> Duration {
         match place {
-            Place::Plc => self.plc_latency,
+            Place::Plc | Place::Handles => self.plc_latency,
             Place::Relay => self.relay.latency,
             Place::Pds(host) => self.hosts[host].latency,
         }

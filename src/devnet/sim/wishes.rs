@@ -172,7 +172,7 @@ impl Sim {
     pub fn set_latency(&self, place: Place, latency: Duration) {
         let mut state = self.shared.lock();
         match place {
-            Place::Plc => state.plc_latency = latency,
+            Place::Plc | Place::Handles => state.plc_latency = latency,
             Place::Relay => state.relay.latency = latency,
             Place::Pds(host) => state.hosts[host].latency = latency,
         }
