@@ -123,7 +123,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(&global, args)?,
         Command::Postgres(args) => postgres::run(args, &global.settings([])?.data_dir).await?,
         #[cfg(feature = "devnet")]
-        Command::Devnet(args) => devnet::run(args)?,
+        Command::Devnet(args) => devnet::run(args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
