@@ -28,10 +28,15 @@ alter table ingest.repo
     add column signing_key text,
     -- When the document was read; null: never.
     add column identity_at timestamptz,
-    -- An #identity event came that was not followed up yet, with its time, number and upstream.
-    add column identity_due timestamptz,
-    add column identity_due_seq bigint,
-    add column identity_due_upstream text;
+    -- The handle that leads back to the DID.
+    add column handle text,
+    -- An #identity event came that was not followed up yet.
+    add column identity_due boolean not null default false,
+    -- The last word about its hosting state.
+    add column hosting_active boolean,
+    add column hosting_status text,
+    add column hosting_time timestamptz,
+    add column hosting_seq bigint;
 
 -- Frames that wait for their account's key. In order of `n` per account; a frame leaves in the transaction that handles it.
 create table ingest.held (
@@ -39,7 +44,6 @@ create table ingest.held (
     did text collate "C" not null,
     upstream text not null,
     upstream_kind text not null,
-    seq bigint,
     seen_at timestamptz not null,
     live boolean not null,
     frame bytea not null,

@@ -17,7 +17,7 @@ use almanac::devnet::{Frame, Mix, Traffic};
 use almanac::event::{Delivery, Environment, Upstream, UpstreamKind};
 use almanac::event_log::Appender;
 use almanac::filter::{CollectionSet, DidRule, Policy};
-use almanac::ingest::{Cursors, Ingest, Judge, Sink, load_cursors, load_scope};
+use almanac::ingest::{Cursors, Ingest, Inquiries, Judge, Sink, Trust, load_cursors, load_known};
 use almanac::projection::{Projector, checksum, rebuild};
 use almanac::source::{QueueLimits, delivery_queue};
 use arc_swap::ArcSwap;
@@ -142,7 +142,8 @@ async fn take_in(db: &Db, deliveries: Vec<Delivery>) {
     cursors.reset(load_cursors(db.pool()).await.unwrap());
     let (position, head) = tokio::sync::watch::channel(0);
     let ingest = Ingest {
-        judge: Judge::new(load_scope(db.pool()).await.unwrap(), None),
+        judge: Judge::new(load_known(db.pool()).await.unwrap(), Trust::Unverified, Default::default(), None),
+        inquiries: Inquiries::none(),
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         cursors,
         position,

@@ -15,7 +15,7 @@ use almanac::devnet::{Repo, Tid, Write, frames};
 use almanac::event::{Delivery, Environment, Upstream, UpstreamKind};
 use almanac::event_log::{self, Appender};
 use almanac::filter::{CollectionSet, DidRule, Policy};
-use almanac::ingest::{Batch, Cursors, Ingest, Judge, Sink, load_scope};
+use almanac::ingest::{Batch, Cursors, Ingest, Inquiries, Judge, Sink, Trust, load_known};
 use almanac::projection::{Projector, checksum, rebuild};
 use almanac::source::{QueueLimits, delivery_queue};
 use arc_swap::ArcSwap;
@@ -196,7 +196,7 @@ fn policy() -> Policy {
 
 /// What becomes of each delivery, in the words of the scenarios.
 fn verdicts(deliveries: &[Delivery]) -> Vec<String> {
-    let mut judge = Judge::new(HashSet::new(), None);
+    let mut judge = Judge::new(Default::default(), Trust::Unverified, Default::default(), None);
     let policy = policy();
     let counts = |judge: &Judge| {
         let tally = &judge.tally;
@@ -229,13 +229,14 @@ async fn send(db: &TestDb, deliveries: impl IntoIterator<Item = Delivery>) {
         assert!(attempt < 10_000, "the appender's lock is never free");
         tokio::task::yield_now().await;
     };
-    let scope = load_scope(db.pool()).await.unwrap();
+    let scope = load_known(db.pool()).await.unwrap();
     let (out, queue) = delivery_queue(QueueLimits::default());
     let (position, head) = watch::channel(0);
     let health = |result: Result<(), String>| result.unwrap();
     let projecting = tokio::spawn(Projector { db: db.db().clone(), health: Box::new(health) }.run(head));
     let ingest = Ingest {
-        judge: Judge::new(scope, None),
+        judge: Judge::new(scope, Trust::Unverified, Default::default(), None),
+        inquiries: Inquiries::none(),
         policy: Arc::new(ArcSwap::from_pointee(policy())),
         cursors: Arc::new(Cursors::default()),
         position,

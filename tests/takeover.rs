@@ -20,7 +20,7 @@ use ::almanac::devnet::Frame;
 use ::almanac::event::{Delivery, Environment, Upstream, UpstreamKind};
 use ::almanac::event_log::Appender;
 use ::almanac::filter::{CollectionSet, DidRule, Policy};
-use ::almanac::ingest::{Cursors, Ingest, IngestError, Judge, Sink};
+use ::almanac::ingest::{Cursors, Ingest, IngestError, Inquiries, Judge, Sink, Trust};
 use ::almanac::source::{QueueLimits, delivery_queue};
 use arc_swap::ArcSwap;
 use rand::rngs::StdRng;
@@ -89,7 +89,7 @@ async fn calm(frames: &[Frame]) -> (serde_json::Value, log::Contents) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_takes_over_from_the_killed_and_from_the_stopped() {
-    let frames = frames::calendar(5, 10_000);
+    let frames = frames::calendar(5, 30_000);
     let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
     let (url, pool) = (db.url().expose(), db.pool());
     let homes = ["a", "b", "c"].map(|name| folder.path().join(name));
@@ -128,6 +128,7 @@ async fn a_standby_takes_over_from_the_killed_and_from_the_stopped() {
     until_ready(&third).await;
 
     assert!(relay.released() < frames.len(), "all of this must happen in mid-stream");
+    relay.release(relay.len());
     let last = relay.last_seq();
     until_cursor(pool, "the stream ends", |seq| seq == last, LIMIT).await;
     until_folded(pool).await;
@@ -232,7 +233,8 @@ async fn a_replaced_appender_ends_although_nothing_more_comes() {
     };
     let (position, _head) = tokio::sync::watch::channel(0);
     let ingest = Ingest {
-        judge: Judge::new(Default::default(), None),
+        judge: Judge::new(Default::default(), Trust::Unverified, Default::default(), None),
+        inquiries: Inquiries::none(),
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         cursors: Arc::new(Cursors::default()),
         position,

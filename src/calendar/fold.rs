@@ -3,12 +3,20 @@
 //! Per record the word with the highest rev counts and a delete keeps its rev as a tombstone. A record is live when its
 //! last word is a put that is not older than the account's latest snapshot. Account and identity words have no rev: the
 //! latest by the event's own time, then seq, counts; a time ahead of its arrival by more than five minutes is cut to that.
+//! Of the same word twice the later in the log counts: the earlier one's record bytes may have been purged. Which of the
+//! two came first changes nothing else, as their CID is the same.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::event::{AccountStatus, Body, Cid, Did, Handle, Logged, Nsid, Position, Rev, Rkey, Seq};
+
+/// The handle of an account that no handle leads back to. An identity word with it says so after looking; one without any
+/// handle says "look again".
+///
+/// <https://atproto.com/specs/handle#additional-non-syntax-restrictions>
+const NO_HANDLE: &str = "handle.invalid";
 
 /// One record's place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,9 +41,10 @@ pub struct Word {
 }
 
 impl Word {
-    /// What orders words. The CID breaks a tie that no honest repository makes, so that order of arrival never does.
-    fn rank(&self) -> (Rev, Option<Cid>) {
-        (self.rev, self.cid)
+    /// What orders words. The CID breaks a tie that no honest repository makes, so that order of arrival never does; the
+    /// position decides only between words that say the same.
+    fn rank(&self) -> (Rev, Option<Cid>, Position) {
+        (self.rev, self.cid, self.position)
     }
 }
 
@@ -45,7 +54,7 @@ type Spoken = (DateTime<Utc>, Seq);
 /// What is known of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountState {
-    /// The handle as last told.
+    /// The handle as last told; `None` while none is known, and when none leads back to the account.
     pub handle: Option<Handle>,
     /// When that was told.
     pub handle_spoken: Option<Spoken>,
@@ -125,11 +134,12 @@ impl State {
             }
             Body::Identity { handle, time } => {
                 let spoken = spoken(*time);
+                let Some(told) = handle else { return };
+                let handle = Some(told).filter(|handle| handle.as_str() != NO_HANDLE);
                 let before = account.handle_spoken.map(|s| (s, account.handle.as_ref()));
-                // An identity event without a handle says "look again", not "no handle".
-                if handle.is_some() && before < Some((spoken, handle.as_ref())) {
+                if before < Some((spoken, handle)) {
                     account.handle_spoken = Some(spoken);
-                    account.handle = handle.clone();
+                    account.handle = handle.cloned();
                 }
             }
         }

@@ -129,8 +129,9 @@ fn body() -> impl Strategy<Value = Body> {
             status: if active { AccountStatus::Active } else { AccountStatus::Deactivated },
             time: at(t),
         }),
-        (0..3usize, 0..10i64).prop_map(|(i, t)| Body::Identity {
-            handle: [None, Some("a.test"), Some("b.test")][i].map(|h| Handle::parse(h).unwrap()),
+        (0..4usize, 0..10i64).prop_map(|(i, t)| Body::Identity {
+            handle: [None, Some("a.test"), Some("b.test"), Some("handle.invalid")][i]
+                .map(|h| Handle::parse(h).unwrap()),
             time: at(t),
         }),
     ]
@@ -197,4 +198,77 @@ fn a_clock_that_runs_ahead_is_cut_to_its_arrival() {
     state.fold(&word(true, at(400), at(400), 2));
     assert!(!state.accounts[&did].hidden());
     assert!(state.accounts[&did].status_spoken.unwrap().0 <= at(400) + TimeDelta::minutes(5));
+}
+
+#[test]
+fn a_handle_that_leads_nowhere_is_not_shown_until_another_is_told() {
+    let did = Did::parse("did:plc:a").unwrap();
+    let told = |handle: Option<&str>, time: i64| Logged {
+        position: time,
+        seq: Some(time),
+        seen_at: at(time),
+        event: Event {
+            did: did.clone(),
+            body: Body::Identity { handle: handle.map(|h| Handle::parse(h).unwrap()), time: at(time) },
+        },
+    };
+    let mut state = State::default();
+    let mut shown = |handle, time| {
+        state.fold(&told(handle, time));
+        state.accounts[&did].handle.as_ref().map(|h| h.as_str().to_owned())
+    };
+    assert_eq!(shown(Some("handle.invalid"), 1), None);
+    assert_eq!(shown(Some("anna.test"), 2).as_deref(), Some("anna.test"));
+    assert_eq!(shown(None, 3).as_deref(), Some("anna.test"), "look again is no answer");
+    assert_eq!(shown(Some("handle.invalid"), 4), None);
+    assert_eq!(shown(Some("anna.test"), 2), None, "an older word came again");
+    assert_eq!(shown(Some("berta.test"), 5).as_deref(), Some("berta.test"));
+}
+
+#[test]
+fn of_the_same_word_twice_the_later_in_the_log_counts() {
+    let did = Did::parse("did:plc:a").unwrap();
+    let put = |position, n| Logged {
+        position,
+        seq: None,
+        seen_at: at(0),
+        event: Event {
+            did: did.clone(),
+            body: Body::Put {
+                collection: Nsid::parse(EVENT).unwrap(),
+                rkey: Rkey::parse("a").unwrap(),
+                rev: rev(n),
+                cid: Cid::new(Codec::DagCbor, [1; 32]),
+                record: Bytes::new(),
+            },
+        },
+    };
+    for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+        let mut state = State::default();
+        for position in order {
+            // The first is of a lower rev and never counts, wherever it stands.
+            state.fold(&put(position + 10 * i64::from(position == 1), if position == 1 { 4 } else { 5 }));
+        }
+        let words: Vec<_> = state.words.values().map(|word| (word.rev, word.position)).collect();
+        assert_eq!(words, [(rev(5), 3)], "{order:?}");
+    }
+}
+
+#[test]
+fn what_a_host_says_of_an_account_decides_whether_it_is_shown() {
+    use AccountStatus::*;
+    for (status, hides) in [
+        (Active, true),
+        (Deactivated, true),
+        (Deleted, true),
+        (Suspended, true),
+        (Takendown, true),
+        (Other, true),
+        (Throttled, false),
+        (Desynchronized, false),
+    ] {
+        let account = |active| AccountState { active, status, ..AccountState::default() };
+        assert_eq!(account(false).hidden(), hides, "not active, {}", status.as_str());
+        assert!(!account(true).hidden(), "active, {}", status.as_str());
+    }
 }

@@ -2,15 +2,20 @@
 //!
 //! <https://github.com/bluesky-social/jetstream#consuming-jetstream>
 
+use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use clap::ValueEnum;
+use chrono::Utc;
 use serde_json::{Value, json};
 
-use crate::decode::{self, Message, Reject};
+pub(super) use super::verify::Verify;
+use super::verify::VerifyArgs;
+use crate::config::DidDocs;
+use crate::decode::{self, Chain, Checks, Commit, Head, Level, Message, Outline, Reason, Reject, Sync};
+use crate::event::Did;
 use crate::filter::CollectionSet;
 use crate::source::dump::DumpReader;
 
@@ -22,32 +27,24 @@ pub(super) struct DecodeArgs {
     /// Only operations on this collection, or prefix (`community.lexicon.*`); may be repeated [default: all]
     #[arg(long = "collection", value_name = "NSID")]
     collections: Vec<String>,
-    /// What is checked of commits beyond structure, limits and hashes
-    #[arg(long, value_enum, default_value_t = Verify::None)]
-    verify: Verify,
-}
-
-/// How much of a commit is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Verify {
-    /// Structure, limits, and the hashes of the blocks that are used
-    None,
+    #[command(flatten)]
+    verify: VerifyArgs,
 }
 
 pub(super) fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
-    let Verify::None = args.verify;
     let collections = match args.collections.is_empty() {
         true => None,
         false => Some(CollectionSet::parse(&args.collections)?),
     };
     let wanted = |collection: &str| collections.as_ref().is_none_or(|set| set.contains(collection));
+    let mut judge = Judge { level: args.verify.level(), docs: args.verify.did_docs()?, heads: HashMap::new() };
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut refused = false;
     let mut index = 0u64;
     for item in DumpReader::open(&args.file)? {
         match item {
             Ok(item) => {
-                if let Err((reject, seq, did)) = print_frame(&item.frame, wanted, &mut out)? {
+                if let Err((reject, seq, did)) = print_frame(&item.frame, wanted, &mut judge, &mut out)? {
                     out.flush()?;
                     refused = true;
                     eprintln!("{}", refusal(index, seq, did, &reject));
@@ -70,10 +67,83 @@ pub(super) fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// What frames are checked against: the keys, and where each repository stood in the frames before.
+struct Judge {
+    level: Level,
+    docs: DidDocs,
+    heads: HashMap<Did, Head>,
+}
+
+impl Judge {
+    /// The frame's meaning, or nothing for a commit that was here before.
+    fn judge(
+        &mut self,
+        frame: &Bytes,
+        outline: &Outline<'_>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<Message>, Reject> {
+        if self.level == Level::None {
+            return decode::decode(frame, outline, wanted, &Checks::NONE).map(Some);
+        }
+        let key = self.docs.key(outline.did);
+        let checks = Checks { level: self.level, key: key.as_ref().ok().copied(), now: Some(Utc::now()) };
+        let message = decode::decode(frame, outline, wanted, &checks).map_err(|reject| match key {
+            // The documents know better why there is none.
+            Err(why) if reject.reason == Reason::NoKey => why,
+            _ => reject,
+        })?;
+        let is_new = match &message {
+            Message::Commit(commit) => self.commit(commit)?,
+            Message::Sync(sync) => self.sync(sync)?,
+            _ => true,
+        };
+        Ok(is_new.then_some(message))
+    }
+
+    /// Whether the commit was not here before.
+    fn commit(&mut self, commit: &Commit) -> Result<bool, Reject> {
+        let last = self.heads.get(&commit.did);
+        let chain = decode::chain(last, commit);
+        let reject = decode::chain_reject(chain, last, commit);
+        match chain {
+            Chain::Duplicate => return Ok(false),
+            Chain::Old => {}
+            // After a gap the chain begins anew, so that one gap is one refusal.
+            Chain::Anchor | Chain::Follows | Chain::Gap { .. } => {
+                self.heads.insert(commit.did.clone(), commit.into());
+            }
+        }
+        match (chain, reject) {
+            // What is signed alone need not state what came before.
+            (Chain::Gap { .. }, _) if self.level < Level::Full => Ok(true),
+            (_, Some(reject)) => Err(reject),
+            (_, None) => Ok(true),
+        }
+    }
+
+    /// A sync says where the repository stands now, whatever came before.
+    fn sync(&mut self, sync: &Sync) -> Result<bool, Reject> {
+        let head = Head::from(sync);
+        if let Some(last) = self.heads.get(&sync.did)
+            && (head.rev < last.rev || head.rev == last.rev && head.data != last.data)
+        {
+            let detail = format!("sync to rev {} after {}", head.rev, last.rev);
+            return Err(Reject::new(Reason::RevNotNewer, detail));
+        }
+        self.heads.insert(sync.did.clone(), head);
+        Ok(true)
+    }
+}
+
 /// Why a frame was refused, with its seq and DID as far as they could be read.
 type Refused = (Reject, Option<i64>, Option<String>);
 
-fn print_frame(frame: &Bytes, wanted: impl Fn(&str) -> bool, out: &mut impl Write) -> io::Result<Result<(), Refused>> {
+fn print_frame(
+    frame: &Bytes,
+    wanted: impl Fn(&str) -> bool,
+    judge: &mut Judge,
+    out: &mut impl Write,
+) -> io::Result<Result<(), Refused>> {
     let outline = match decode::outline(frame) {
         Ok(outline) => outline,
         Err(reject) => return Ok(Err((reject, None, None))),
@@ -82,9 +152,9 @@ fn print_frame(frame: &Bytes, wanted: impl Fn(&str) -> bool, out: &mut impl Writ
         let did = Some(outline.did).filter(|did| !did.is_empty()).map(|did| did.chars().take(300).collect());
         (reject, outline.seq, did)
     };
-    let lines = match decode::decode(frame, &outline, wanted, &decode::Checks::NONE)
-        .and_then(|message| lines(&message, outline.time))
-    {
+    let judged = judge.judge(frame, &outline, wanted);
+    let lines = judged.and_then(|message| message.map_or(Ok(vec![]), |message| lines(&message, outline.time)));
+    let lines = match lines {
         Ok(lines) => lines,
         Err(reject) => return Ok(Err(refuse(reject))),
     };

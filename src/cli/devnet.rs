@@ -1,4 +1,6 @@
-//! `almanac devnet`: frames from a seed, for tests, benches and trying things out.
+//! `almanac devnet`: frames from a seed, or a whole network on loopback, for tests, benches and trying things out.
+
+mod serve;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -24,6 +26,8 @@ pub struct DevnetArgs {
 enum DevnetCommand {
     /// Writes firehose frames from a seed, and beside them their ground truth and DID documents.
     Frames(FramesArgs),
+    /// Serves a PLC directory, PDSes and a relay on loopback until Ctrl-C
+    Serve(serve::ServeArgs),
 }
 
 #[derive(Args, Debug)]
@@ -54,10 +58,11 @@ enum MixArg {
 /// Runs `almanac devnet …`.
 ///
 /// # Errors
-/// When a file cannot be written.
-pub fn run(args: DevnetArgs) -> anyhow::Result<()> {
+/// When a file cannot be written, or loopback has no free ports.
+pub async fn run(args: DevnetArgs) -> anyhow::Result<()> {
     match args.command {
         DevnetCommand::Frames(args) => frames(&args),
+        DevnetCommand::Serve(args) => serve::run(&args).await,
     }
 }
 

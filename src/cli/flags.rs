@@ -90,3 +90,56 @@ impl Filter {
         all.into_iter().filter(|(_, _, values)| !values.is_empty()).collect()
     }
 }
+
+/// Flags that say how much of commits is verified, and with whose keys.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Verifying {
+    /// How much of commits is checked: none (structure, limits, hashes), signature, or full (also that the operations are
+    /// all that changed)
+    #[arg(long, value_name = "LEVEL")]
+    verify: Option<String>,
+    /// JSON object of DID to DID document (also .zst): the keys to verify with, instead of looking them up
+    #[arg(long, value_name = "FILE")]
+    did_docs: Option<PathBuf>,
+}
+
+impl Verifying {
+    /// As a layer of settings.
+    pub fn flags(&self) -> Vec<Flag> {
+        let all = [
+            ("verify.level", "verify", self.verify.iter().cloned().collect::<Vec<_>>()),
+            ("verify.did_docs", "did-docs", self.did_docs.iter().map(|p| p.display().to_string()).collect()),
+        ];
+        all.into_iter().filter(|(_, _, values)| !values.is_empty()).collect()
+    }
+}
+
+/// Flags that say where accounts are looked up.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Reaching {
+    /// The directory of did:plc [default: https://plc.directory]
+    #[arg(long, value_name = "URL")]
+    plc: Option<String>,
+    /// Let accounts name hosts at private addresses and without TLS (development)
+    #[arg(long)]
+    allow_private: bool,
+    /// Where hosts under a suffix really are, such as *.test=127.0.0.1:2583 (development); may be repeated
+    #[arg(long = "host-override", value_name = "SUFFIX=AUTHORITY")]
+    host_overrides: Vec<String>,
+}
+
+impl Reaching {
+    /// As a layer of settings.
+    pub fn flags(&self) -> Vec<Flag> {
+        let all = [
+            ("network.plc", "plc", self.plc.iter().cloned().collect::<Vec<_>>()),
+            (
+                "network.allow_private",
+                "allow-private",
+                self.allow_private.then(|| "true".to_owned()).into_iter().collect(),
+            ),
+            ("network.host_overrides", "host-override", self.host_overrides.clone()),
+        ];
+        all.into_iter().filter(|(_, _, values)| !values.is_empty()).collect()
+    }
+}

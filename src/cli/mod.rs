@@ -13,6 +13,7 @@ mod events;
 mod flags;
 mod migrate;
 mod postgres;
+mod purge;
 mod rebuild;
 mod record;
 mod replay;
@@ -20,6 +21,7 @@ mod serve;
 mod status;
 mod table;
 mod trace;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Fold the whole log into new tables and exchange them for the old
     Rebuild(rebuild::RebuildArgs),
+    /// Take the records of accounts that were deleted long ago out of the log
+    Purge(purge::PurgeArgs),
     /// Bring the database's tables up to date
     Migrate,
     /// Check or show the settings
@@ -114,11 +118,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Trace(args) => return trace::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await?,
         Command::Rebuild(args) => rebuild::run(&global, args).await?,
+        Command::Purge(args) => purge::run(&global, args).await?,
         Command::Migrate => migrate::run(&global).await?,
         Command::Config(args) => config::run(&global, args)?,
         Command::Postgres(args) => postgres::run(args, &global.settings([])?.data_dir).await?,
         #[cfg(feature = "devnet")]
-        Command::Devnet(args) => devnet::run(args)?,
+        Command::Devnet(args) => devnet::run(args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

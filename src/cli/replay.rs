@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::flags::{Filter, Global};
+use super::flags::{Filter, Global, Verifying};
 use super::table::{print_json, table};
 use crate::event::Seq;
 use crate::service::replay::{Options, Outcome, Progress, Speed, replay};
@@ -31,9 +31,8 @@ pub(super) struct ReplayArgs {
     /// As fast as it goes, or with the pauses that the frames' own times have
     #[arg(long, value_enum, default_value_t = SpeedArg::Max)]
     speed: SpeedArg,
-    /// What is checked of commits beyond structure, limits and hashes
-    #[arg(long, value_enum, default_value_t = super::decode::Verify::None)]
-    verify: super::decode::Verify,
+    #[command(flatten)]
+    verifying: Verifying,
     /// Where events go: the Postgres log, or nowhere (they are only counted)
     #[arg(long, value_enum, default_value_t = LogArg::Postgres)]
     log: LogArg,
@@ -75,7 +74,9 @@ struct Summary {
 }
 
 pub(super) async fn run(global: &Global, args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let settings = global.settings(args.filter.flags())?;
+    let mut flags = args.filter.flags();
+    flags.extend(args.verifying.flags());
+    let settings = global.settings(flags)?;
     let stopped = stop::on_signals()?;
     let to_log = args.log == LogArg::Postgres && !args.dry_run;
     let db = if to_log { Some(service::open(&settings, false).await?) } else { None };

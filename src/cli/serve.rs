@@ -1,6 +1,6 @@
 //! `almanac serve`.
 
-use super::flags::{Filter, Global};
+use super::flags::{Filter, Global, Reaching, Verifying};
 use crate::service::{self, serve, stop};
 use crate::telemetry::install_metrics;
 
@@ -20,6 +20,10 @@ pub(super) struct ServeArgs {
     admin_listen: Option<String>,
     #[command(flatten)]
     filter: Filter,
+    #[command(flatten)]
+    verifying: Verifying,
+    #[command(flatten)]
+    reaching: Reaching,
     /// Print one JSON line on stdout once it answers: {"ready":true,"public":URL,"admin":URL}
     #[arg(long)]
     json: bool,
@@ -27,6 +31,8 @@ pub(super) struct ServeArgs {
 
 pub(super) async fn run(global: &Global, args: ServeArgs) -> anyhow::Result<()> {
     let mut flags = args.filter.flags();
+    flags.extend(args.verifying.flags());
+    flags.extend(args.reaching.flags());
     let own = [
         ("source.relays", "relay", args.relays),
         ("source.pdses", "pds", args.pdses),

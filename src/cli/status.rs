@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::flags::Global;
 use super::table::{print_json, table};
 use crate::projection::{checksum, query};
-use crate::service;
+use crate::service::{self, overview};
 
 #[derive(clap::Args)]
 pub(super) struct StatusArgs {
@@ -28,6 +28,8 @@ struct Status {
     log_position: i64,
     projection_position: i64,
     upstreams: Vec<UpstreamStatus>,
+    #[serde(flatten)]
+    overview: overview::Overview,
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<BTreeMap<&'static str, String>>,
 }
@@ -59,6 +61,7 @@ pub(super) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<()>
         rsvps: index.rsvps,
         log_position: index.log_position,
         projection_position: index.projection_position,
+        overview: overview::overview(db.pool()).await?,
         upstreams: index.cursors.into_iter().map(upstream).collect(),
         checksum: if args.checksum { Some(checksum(db.pool()).await?) } else { None },
     };
@@ -80,8 +83,38 @@ pub(super) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<()>
         }
         println!("{table}");
     }
+    print_overview(&status.overview);
     for (name, hash) in status.checksum.iter().flatten() {
         println!("{name:<16} {hash}");
     }
     Ok(())
+}
+
+fn print_overview(overview: &overview::Overview) {
+    let counts = |counts: &BTreeMap<String, i64>| {
+        let all: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    };
+    println!("repositories {}", counts(&overview.repositories));
+    println!("jobs         {}", counts(&overview.jobs));
+    if overview.held_frames > 0 {
+        println!("held         {} frames wait for their account's key", overview.held_frames);
+    }
+    let time = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    if !overview.gaps.is_empty() {
+        let mut table = table(&["gap", "upstream", "noted", "from", "to", "queued", "why"]);
+        let seq = |seq: Option<i64>| seq.map_or("-".to_owned(), |seq| seq.to_string());
+        for gap in &overview.gaps {
+            let (from, to, queued) = (seq(gap.seq_before), seq(gap.seq_after), gap.accounts_queued.to_string());
+            table.add_row([&gap.kind, &gap.upstream, &time(gap.noted_at), &from, &to, &queued, &gap.detail]);
+        }
+        println!("{table}");
+    }
+    if !overview.parked_hosts.is_empty() {
+        let mut table = table(&["host left alone", "until", "failures", "last error"]);
+        for host in &overview.parked_hosts {
+            table.add_row([&host.host, &time(host.parked_until), &host.failures.to_string(), &host.last_error]);
+        }
+        println!("{table}");
+    }
 }

@@ -49,6 +49,18 @@ pub const KEYS: &[Key] = &[
     list("source.relays", "ALMANAC_RELAYS", None, "relays to follow: host, wss://host or ws://host:port"),
     list("source.pdses", "ALMANAC_PDSES", None, "PDSes to follow directly, the same way"),
     text("source.ca_file", "ALMANAC_CA_FILE", None, "PEM file of further certificate authorities to trust"),
+    text(
+        "verify.level",
+        "ALMANAC_VERIFY",
+        None,
+        "how much of commits is checked: full, signature or none [serve: full; replay: full with documents, else none]",
+    ),
+    text(
+        "verify.did_docs",
+        "ALMANAC_DID_DOCS",
+        None,
+        "JSON file (or .zst) of DID to DID document: used instead of looking documents up",
+    ),
     text("network.plc", "ALMANAC_PLC", Some("https://plc.directory"), "directory of did:plc"),
     text(
         "network.allow_private",
@@ -128,6 +140,12 @@ pub const KEYS: &[Key] = &[
         "ALMANAC_DENY_FILE",
         None,
         "deny list: file of one DID a line, read again when it changes",
+    ),
+    text(
+        "accounts.purge_after",
+        "ALMANAC_PURGE_AFTER",
+        Some("30d"),
+        "how long after an account was deleted its records leave the log: a number and d, h, m or s",
     ),
 ];
 

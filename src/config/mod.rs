@@ -5,12 +5,16 @@
 //! named, a guess.
 
 mod backfill;
+mod age;
+mod did_docs;
 mod key;
 mod layers;
 mod network;
 mod settings;
 
 pub use backfill::BackfillSettings;
+pub use age::age_text;
+pub use did_docs::{DidDocs, DidDocsError};
 pub use key::{KEYS, Key};
 pub use layers::{ConfigError, Layers, Shown, Source};
 pub use settings::Settings;

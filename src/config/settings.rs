@@ -4,9 +4,13 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
+
+use super::age::parse_age;
 use super::backfill::{self, BackfillSettings};
 use super::layers::{ConfigError, Layers};
 use crate::db::{DatabaseUrl, Target};
+use crate::decode::Level;
 use crate::event::{Did, Environment};
 use crate::filter::{CollectionSet, DidRule, Policy};
 use crate::network::NetworkOptions;
@@ -38,6 +42,10 @@ pub struct Settings {
     pub pdses: Vec<RelayUrl>,
     /// Further certificate authorities to trust.
     pub extra_ca: Option<ExtraCa>,
+    /// How much of commits is verified; `None`: what fits the command.
+    pub verify: Option<Level>,
+    /// DID documents that are used instead of looking them up.
+    pub did_docs: Option<PathBuf>,
     /// How other people's hosts are asked. The relays and PDSes above are named in it.
     pub network: NetworkOptions,
     /// Files of the lists, watched while serving.
@@ -46,6 +54,8 @@ pub struct Settings {
     pub deny_file: Option<PathBuf>,
     /// How repositories are compared and fetched.
     pub backfill: BackfillSettings,
+    /// How long after an account was deleted its records leave the log.
+    pub purge_after: TimeDelta,
     collections: CollectionSet,
     dids: DidRule,
     allow: HashSet<Did>,
@@ -110,6 +120,12 @@ impl Settings {
             log_filter: parse("log.filter").map(str::to_owned),
             listen_public: address("listen.public")?,
             listen_admin: address("listen.admin")?,
+            verify: parse("verify.level")
+                .map(|word| {
+                    Level::from_word(word).ok_or_else(|| layers.refuse("verify.level", "none, signature or full"))
+                })
+                .transpose()?,
+            did_docs: parse("verify.did_docs").map(PathBuf::from),
             relays,
             pdses,
             extra_ca,
@@ -117,6 +133,8 @@ impl Settings {
             allow_file: parse("filter.allow_file").map(PathBuf::from),
             deny_file: parse("filter.deny_file").map(PathBuf::from),
             backfill: backfill::settings(layers)?,
+            purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
+                .map_err(|e| layers.refuse("accounts.purge_after", e))?,
             collections,
             dids: rule,
             allow: dids("filter.allow")?,

@@ -77,6 +77,7 @@ fn what_does_not_fit_is_refused_with_its_origin() {
     refused(check("ALMANAC_COLLECTIONS", "calendar"), &["filter.collections", "calendar"]);
     refused(check("ALMANAC_RELAYS", "ftp://x"), &["source.relays", "ftp"]);
     refused(check("ALMANAC_ALLOW", "anna"), &["filter.allow", "anna"]);
+    refused(check("ALMANAC_PURGE_AFTER", "30"), &["accounts.purge_after", "\"30\"", "30d"]);
 }
 
 #[test]

@@ -15,14 +15,24 @@ pub enum Level {
     /// Nothing.
     #[default]
     None,
-    /// The account's key signed the commit, and each record that it says to have written stands in the signed tree.
-    /// Whether the operations are all that changed is not looked at.
+    /// The account's key signed the commit, and the signed tree holds each record that the operations write and none that
+    /// they remove. Whether they are all that changed is not looked at.
     Signature,
     /// Signed, and undoing the operations leads from the signed tree to exactly the tree that `prevData` names.
     Full,
 }
 
 impl Level {
+    /// The word in settings.
+    pub fn as_str(self) -> &'static str {
+        self.verification().as_str()
+    }
+
+    /// Reads a setting.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Level::None, Level::Signature, Level::Full].into_iter().find(|level| level.as_str() == word)
+    }
+
     /// What may be said of an event that passed this level.
     pub fn verification(self) -> Verification {
         match self {

@@ -33,7 +33,7 @@ pub use message::{
     Account, Commit, Identity, MAX_COMMIT_BLOCKS_BYTES, MAX_DID_BYTES, MAX_SYNC_BLOCKS_BYTES, Message, Notice, Op,
     Record, Sync, decode, parse_time,
 };
-pub use mst::EMPTY_TREE;
+pub use mst::{EMPTY_TREE, key_layer};
 pub use record::{MAX_RECORD_BYTES, check_record, record_json};
 pub use reject::{Layer, Reason, Reject};
 pub use walk::{MAX_WALK_BYTES, MAX_WALK_NODES, RepoWalk};

@@ -207,7 +207,8 @@ pub(super) fn come_back(world: &mut World) {
 
 fn change_handle(world: &mut World) {
     let Some(who) = world.pick_active() else { return };
-    let handle = format!("{}.{}", world.dice.base32(8), world.dice.pick(&["example.com", "example.org"]));
+    let domains = world.domains;
+    let handle = format!("{}.{}", world.dice.base32(8), domains[world.dice.below(2)]);
     // A label of a domain name may start with a digit, so the text needs no care.
     world.people[who].account.handle = handle;
     world.plan_identity(who);

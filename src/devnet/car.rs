@@ -5,16 +5,27 @@ use crate::event::Cid;
 
 /// Writes a CAR with one root. Blocks stand in the order given; nothing checks that they match their CIDs.
 pub fn write<'a>(root: &Cid, blocks: impl IntoIterator<Item = (&'a Cid, &'a [u8])>) -> Vec<u8> {
-    let header = Value::map([("version", Value::Int(1)), ("roots", Value::List(vec![Value::Link(*root)]))]).encode();
-    let mut out = Vec::with_capacity(8 * 1024);
+    let mut out = header(Some(root));
+    out.reserve(8 * 1024);
+    blocks.into_iter().for_each(|(cid, bytes)| put_block(&mut out, cid, bytes));
+    out
+}
+
+/// The head of a CAR with one root or none. Blocks follow it.
+pub fn header(root: Option<&Cid>) -> Vec<u8> {
+    let roots = root.map(|root| Value::Link(*root)).into_iter().collect();
+    let header = Value::map([("version", Value::Int(1)), ("roots", Value::List(roots))]).encode();
+    let mut out = Vec::with_capacity(header.len() + 2);
     put_varint(&mut out, header.len() as u64);
     out.extend(header);
-    for (cid, bytes) in blocks {
-        put_varint(&mut out, (Cid::LEN + bytes.len()) as u64);
-        out.extend(cid.to_bytes());
-        out.extend_from_slice(bytes);
-    }
     out
+}
+
+/// Appends one block.
+pub fn put_block(out: &mut Vec<u8>, cid: &Cid, bytes: &[u8]) {
+    put_varint(out, (Cid::LEN + bytes.len()) as u64);
+    out.extend(cid.to_bytes());
+    out.extend_from_slice(bytes);
 }
 
 /// Appends an unsigned LEB128 number.

@@ -20,6 +20,8 @@ mod host;
 pub mod keys;
 pub mod mst;
 mod repo;
+#[cfg(feature = "runtime")]
+pub mod sim;
 mod social;
 mod tid;
 mod traffic;

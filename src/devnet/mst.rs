@@ -14,6 +14,10 @@ use sha2::{Digest, Sha256};
 use super::cbor::{cid_of, put_bytes, put_head, put_int, put_link, put_null, put_text};
 use crate::event::Cid;
 
+mod walk;
+
+pub use walk::Part;
+
 /// Blocks by CID.
 pub type Blocks = BTreeMap<Cid, Vec<u8>>;
 

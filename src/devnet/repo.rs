@@ -189,6 +189,25 @@ impl Repo {
         Ok(Commit { head, since, prev_data, ops, proof, records })
     }
 
+    /// Signs the tree as it stands with another key, at a revision newer than the head's. Returns the new head.
+    ///
+    /// # Errors
+    /// A revision that is not newer.
+    pub fn sign_again(&mut self, key: SigningKey, rev: Tid) -> Result<Head, WriteError> {
+        if self.head.as_ref().is_some_and(|head| head.rev >= rev) {
+            return Err(WriteError::OldRev(rev));
+        }
+        self.key = key;
+        let head = self.sign(&self.tree, rev);
+        self.head = Some(head.clone());
+        Ok(head)
+    }
+
+    /// Signs with another key from the next commit on.
+    pub fn set_key(&mut self, key: SigningKey) {
+        self.key = key;
+    }
+
     /// Signs `tree` at `rev`: version 3, over the commit without its signature.
     fn sign(&self, tree: &Mst, rev: Tid) -> Head {
         let data = tree.root();

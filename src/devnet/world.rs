@@ -79,6 +79,10 @@ pub(super) struct World {
     pub calendar_due: u64,
     /// How many of those there were.
     pub turn: u64,
+    /// Whether some accounts are `did:web`.
+    pub web: bool,
+    /// Below which domains handles are.
+    pub domains: [&'static str; 2],
     micros: i64,
     seq: i64,
     gap_micros_mean: usize,
@@ -97,6 +101,8 @@ impl World {
             planned: 0,
             calendar_due: 0,
             turn: 0,
+            web: true,
+            domains: ["example.com", "example.org"],
             micros,
             seq,
             gap_micros_mean,
@@ -105,6 +111,11 @@ impl World {
 
     pub fn now(&self) -> i64 {
         self.micros
+    }
+
+    /// Sets the virtual clock.
+    pub fn set_now(&mut self, micros: i64) {
+        self.micros = micros;
     }
 
     /// A fresh record key of this account, from a moment ago or now.
@@ -145,7 +156,9 @@ impl World {
     pub fn add_person(&mut self, past: Option<usize>) -> usize {
         let dice = &mut self.dice;
         let name = format!("{}-{}", dice.pick(NAMES), dice.base32(6));
-        let did = if dice.permille(25) {
+        let (web, domain) = (self.web, self.domains[0]);
+        // The dice fall alike with and without `did:web`.
+        let did = if dice.permille(25) && web {
             format!("did:web:{name}.example.com")
         } else {
             format!("did:plc:{}", dice.base32(24))
@@ -153,7 +166,7 @@ impl World {
         let curve = if dice.permille(125) { Curve::P256 } else { Curve::K256 };
         let account = Account {
             did,
-            handle: format!("{name}.example.com"),
+            handle: format!("{name}.{domain}"),
             pds: format!("https://pds{}.example.net", 1 + dice.below(5)),
             key: SigningKey::from_entropy(curve, dice.bytes()),
             key_form: if dice.permille(200) { KeyForm::Legacy } else { KeyForm::Multikey },

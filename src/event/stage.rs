@@ -22,6 +22,8 @@ pub enum UpstreamKind {
     Pds,
     /// A recorded dump.
     Dump,
+    /// The directory that DID documents come from: of handles, not of frames.
+    Directory,
 }
 
 impl UpstreamKind {
@@ -31,12 +33,15 @@ impl UpstreamKind {
             UpstreamKind::Relay => "relay",
             UpstreamKind::Pds => "pds",
             UpstreamKind::Dump => "dump",
+            UpstreamKind::Directory => "directory",
         }
     }
 
     /// Reads a stored word.
     pub fn from_word(word: &str) -> Option<Self> {
-        [UpstreamKind::Relay, UpstreamKind::Pds, UpstreamKind::Dump].into_iter().find(|kind| kind.as_str() == word)
+        [UpstreamKind::Relay, UpstreamKind::Pds, UpstreamKind::Dump, UpstreamKind::Directory]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -138,7 +143,7 @@ pub enum Body {
         rev: Rev,
         /// CID of `record`.
         cid: Cid,
-        /// The record's DAG-CBOR bytes, verbatim: a slice of the frame.
+        /// The record's DAG-CBOR bytes, verbatim: a slice of the frame. Empty when they were purged from the log.
         record: Bytes,
     },
     /// The repository holds no such record as of `rev`.
@@ -166,7 +171,8 @@ pub enum Body {
     },
     /// The account's identity may have changed.
     Identity {
-        /// The handle, as the stream claims it. `None` when the stream names none.
+        /// The handle, as the stream claims it or as looking in both directions showed it. `None` when the stream names
+        /// none; `handle.invalid` when none leads back to the account.
         handle: Option<Handle>,
         /// When, by the event's own word.
         time: DateTime<Utc>,

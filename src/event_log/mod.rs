@@ -2,15 +2,17 @@
 //!
 //! In: observed events with the cursors they justify. Out: logged events, read from a position on. Always true: positions
 //! rise by exactly one in the order of appending; log rows and cursors commit together; the same observation appended
-//! twice is there once; the database belongs to one environment. Never: a change to a row that is there, a look at what a
-//! record means.
+//! twice is there once; the database belongs to one environment. Never: a look at what a
+//! record means; a change to a row that is there, but for [`purge`], which takes away the record bytes of deleted accounts.
 
 mod appender;
 mod environment;
 mod live_records;
+mod purge;
 mod reader;
 
 pub use appender::{Appended, Appender, CursorMark, LogError, Transaction};
 pub use environment::{EnvironmentError, check, stamp, stamped};
-pub use live_records::{last_account_word, live_records_without};
+pub use live_records::live_records_without;
+pub use purge::{PurgeEntry, Purged, hold_still, purge, purgeable, purges_of};
 pub use reader::{head, read, records_at};

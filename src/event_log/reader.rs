@@ -13,7 +13,8 @@ pub async fn head(connection: &mut PgConnection) -> Result<Position, sqlx::Error
     sqlx::query_scalar("select position from log.head").fetch_one(connection).await
 }
 
-/// At most `limit` events after `position`, in order, and at most about 32 MB of records.
+/// At most `limit` events after `position`, in order, and at most about 32 MB of records. The record of a put whose bytes
+/// were purged is empty.
 ///
 /// # Errors
 /// [`sqlx::Error::Decode`] when a row of our own log cannot be understood: the log is damaged, or newer than this
@@ -36,7 +37,7 @@ pub async fn read(connection: &mut PgConnection, position: Position, limit: i64)
     rows.iter().map(logged).collect()
 }
 
-/// The record bytes of the puts at these positions.
+/// The record bytes of the puts at these positions, but for those that were purged.
 pub async fn records_at(
     connection: &mut PgConnection,
     positions: &[Position],

@@ -30,6 +30,10 @@ pub enum DropReason {
     Notice,
     /// Outside the range of seq that a replay was asked for.
     SeqRange,
+    /// A revision that is not newer than the last one of its repository.
+    Duplicate,
+    /// More frames wait for their account's key than may wait; its repository is fetched instead.
+    HeldFull,
 }
 
 impl DropReason {
@@ -42,6 +46,8 @@ impl DropReason {
         DropReason::UnknownKind,
         DropReason::Notice,
         DropReason::SeqRange,
+        DropReason::Duplicate,
+        DropReason::HeldFull,
     ];
 
     /// The name in reports and metric labels.
@@ -54,6 +60,8 @@ impl DropReason {
             DropReason::UnknownKind => "unknown_kind",
             DropReason::Notice => "notice",
             DropReason::SeqRange => "seq_range",
+            DropReason::Duplicate => "duplicate",
+            DropReason::HeldFull => "held_full",
         }
     }
 }

@@ -4,10 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::decode::{outline, parse_time};
-use crate::event::{Body, Cid, Delivery, Did, Observed, Rev, Seq, Upstream};
+use crate::event::{Body, Delivery, Did, Observed, Seq, Upstream};
 use crate::event_log::CursorMark;
+use crate::source::backfill::Reason as JobReason;
+use crate::source::gap::Gap;
+
+use super::known::Known;
 
 /// Above this the judge waits for the appender, so that memory stays bounded.
 const FULL_EVENTS: usize = 4_000;
@@ -23,8 +28,20 @@ pub struct Batch {
     pub(super) bystanders: Vec<Observed>,
     /// Accounts that came into scope.
     pub(super) entered: Vec<Did>,
-    /// Last known revision and data CID of accounts in scope.
-    pub(super) repos: HashMap<Did, (Rev, Cid)>,
+    /// What is remembered of accounts that it touched, as of the last touch.
+    pub(super) repos: HashMap<Did, Known>,
+    /// Frames that wait from now on, each with its number.
+    pub(super) held: Vec<(i64, Did, Delivery)>,
+    /// Up to which number the frames of an account no longer wait.
+    pub(super) released: HashMap<Did, i64>,
+    /// Accounts to be compared with what their host holds, and why.
+    pub(super) jobs: Vec<(Did, JobReason)>,
+    /// Accounts whose document is to be looked up once this is written.
+    pub(super) asks: Vec<Did>,
+    /// Places where frames of an upstream may be missing.
+    pub(super) gaps: Vec<Gap>,
+    /// Who waits for this to be written.
+    pub(super) acks: Vec<oneshot::Sender<()>>,
     /// The last frame handled, per upstream that has a cursor.
     marks: HashMap<Arc<Upstream>, (Seq, Bytes)>,
     bytes: usize,
@@ -33,7 +50,14 @@ pub struct Batch {
 impl Batch {
     /// Whether there is something that readers wait for.
     pub fn has_events(&self) -> bool {
-        !self.events.is_empty() || !self.bystanders.is_empty()
+        !self.events.is_empty()
+            || !self.bystanders.is_empty()
+            || !self.held.is_empty()
+            || !self.released.is_empty()
+            || !self.jobs.is_empty()
+            || !self.asks.is_empty()
+            || !self.gaps.is_empty()
+            || !self.acks.is_empty()
     }
 
     /// Whether there is anything to write at all, be it only a cursor.
@@ -43,13 +67,15 @@ impl Batch {
 
     /// Whether it has grown as large as it may.
     pub fn is_full(&self) -> bool {
-        self.events.len() + self.bystanders.len() >= FULL_EVENTS || self.bytes >= FULL_BYTES
+        self.events.len() + self.bystanders.len() + self.held.len() >= FULL_EVENTS || self.bytes >= FULL_BYTES
     }
 
     /// Notes that a frame is handled. A replay moves no cursor: its frames say nothing about how far the live stream of
     /// the same host is handled, and replaying again is how a replay is resumed.
-    pub(super) fn handled(&mut self, delivery: &Delivery, seq: Option<Seq>) {
-        let (true, Some(seq)) = (delivery.live, seq) else { return };
+    pub(super) fn handled(&mut self, delivery: &Delivery, seq: Seq) {
+        if !delivery.live {
+            return;
+        }
         match self.marks.get_mut(&delivery.upstream) {
             Some(mark) => *mark = (seq, delivery.frame.clone()),
             None => {
@@ -64,13 +90,18 @@ impl Batch {
         self.events.push(observed);
     }
 
-    /// Notes a repository's state, unless a later one is known.
-    pub(super) fn saw_repo(&mut self, did: &Did, rev: Rev, data: Cid) {
+    /// Notes a frame that waits.
+    pub(super) fn hold(&mut self, n: i64, did: Did, delivery: Delivery) {
+        self.bytes += delivery.frame.len();
+        self.held.push((n, did, delivery));
+    }
+
+    /// Notes what is now remembered of an account.
+    pub(super) fn touched(&mut self, did: &Did, known: &Known) {
         match self.repos.get_mut(did) {
-            Some(known) if known.0 >= rev => {}
-            Some(known) => *known = (rev, data),
+            Some(noted) => known.clone_into(noted),
             None => {
-                self.repos.insert(did.clone(), (rev, data));
+                self.repos.insert(did.clone(), known.clone());
             }
         }
     }

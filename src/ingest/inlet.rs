@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{AccountStatus, Cid, Did, DidDocument, Handle, Nsid, Rev, Rkey, Upstream, Verification};
+use crate::event::{AccountStatus, Cid, Delivery, Did, DidDocument, Handle, Nsid, Rev, Rkey, Upstream, Verification};
 
 /// Findings that wait for ingest at most. Each is bounded: see [`Finding::Records`].
 const QUEUE: usize = 8;
@@ -25,6 +25,17 @@ pub struct FoundRecord {
     pub cid: Cid,
     /// The record's DAG-CBOR bytes.
     pub record: Bytes,
+}
+
+/// What is found out about a handle that a document claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundHandle {
+    /// It leads back to the DID.
+    Leads(Handle),
+    /// It leads elsewhere or nowhere, or none is claimed.
+    Nowhere,
+    /// Nobody can say now: what was known stays.
+    Unsaid,
 }
 
 /// What was found out about one account.
@@ -61,12 +72,21 @@ pub enum Finding {
         /// Completed once all of this account is in the log.
         stored: oneshot::Sender<()>,
     },
-    /// The host shows exactly the revision that we hold, or an older one.
+    /// The host shows exactly the revision that we hold.
     Unchanged {
         /// Whose repository.
         did: Did,
         /// The host's revision.
         rev: Rev,
+        /// The host that was asked.
+        upstream: Arc<Upstream>,
+        /// Completed once that is noted.
+        stored: oneshot::Sender<()>,
+    },
+    /// The host shows an older revision than we hold: it was restored from a backup, or the address leads elsewhere.
+    RolledBack {
+        /// Whose repository.
+        did: Did,
         /// Completed once that is noted.
         stored: oneshot::Sender<()>,
     },
@@ -87,8 +107,8 @@ pub enum Finding {
     Identity {
         /// What it says.
         document: Arc<DidDocument>,
-        /// The handle after looking in both directions: `None` when none leads back to the DID.
-        handle: Option<Handle>,
+        /// What looking in both directions said of its handle.
+        handle: FoundHandle,
         /// When it was read.
         time: DateTime<Utc>,
     },
@@ -98,6 +118,13 @@ pub enum Finding {
         did: Did,
         /// In the directory's words.
         why: String,
+    },
+    /// Frames that waited for the account's document, which was told before them.
+    Held {
+        /// Whose.
+        did: Did,
+        /// Some of them, in order, each with its number; none when there are no more.
+        frames: Vec<(i64, Delivery)>,
     },
 }
 
@@ -127,4 +154,20 @@ pub type Findings = mpsc::Receiver<Finding>;
 pub fn inlet() -> (Inlet, Findings) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     (Inlet(sender), receiver)
+}
+
+/// What ingest asks, and what it is told.
+#[derive(Debug)]
+pub struct Inquiries {
+    /// Told whose documents are to be looked up, once the frames that wait for them are in the database.
+    pub asks: mpsc::UnboundedSender<Did>,
+    /// What jobs found out. Ingest ends when nobody can send deliveries or findings any more.
+    pub findings: Findings,
+}
+
+impl Inquiries {
+    /// Of nobody: deliveries are all there is.
+    pub fn none() -> Self {
+        Inquiries { asks: mpsc::unbounded_channel().0, findings: inlet().1 }
+    }
 }

@@ -1,19 +1,28 @@
-//! Judging deliveries: outline, filter, decode. Pure but for the counters it moves.
+//! Judging deliveries: outline, filter, decode, verify, follow. Pure but for the counters it moves.
 
-use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
-use crate::decode::{self, Commit, Message, Notice, Op, Outline, Reject};
-use crate::event::{Body, Delivery, Did, Event, Observed, Origin, Seq, Upstream, Verification};
+use crate::decode::{self, Chain, Checks, Commit, Head, Kind, Message, Notice, Op, Outline, PublicKey, Reason, Reject};
+use crate::event::{
+    Body, Delivery, Did, Event, Handle, Observed, Origin, Rev, Seq, Upstream, UpstreamKind, Verification,
+};
 use crate::filter::{self, DropReason, Policy, Verdict};
+use crate::source::backfill::Reason as JobReason;
+use crate::source::gap::{CursorStep, GapWatch, Resumes};
 use crate::telemetry::LogBudget;
 
 use super::batch::Batch;
+use super::held::{self, Holding};
+use super::known::{Hosting, Known, KnownRepos, RepoState};
 use super::tally::Tally;
+use super::trust::Trust;
 
 /// What strangers send may move counters, not fill disks.
 static REFUSALS: LazyLock<LogBudget> = LazyLock::new(|| LogBudget::new(10));
+
+/// What resolvers write for a handle that does not lead back to its DID.
+pub(super) const NO_HANDLE: &str = "handle.invalid";
 
 /// Which frames of a dump are asked for, by seq.
 pub type SeqRange = RangeInclusive<Seq>;
@@ -29,18 +38,56 @@ pub struct HostWord {
     pub notice: Notice,
 }
 
-/// Turns deliveries into batches. Remembers which accounts are in scope.
+/// Whether a frame is judged for the first time, or again after its account's document was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    First,
+    /// What does not verify now is refused.
+    Again,
+}
+
+/// Turns deliveries and findings into batches. Remembers the accounts in scope.
 pub struct Judge {
-    scope: HashSet<Did>,
+    pub(super) known: KnownRepos,
+    pub(super) trust: Trust,
+    pub(super) holding: Holding,
     range: Option<SeqRange>,
+    gaps: GapWatch,
     /// What became of everything so far.
     pub tally: Tally,
 }
 
+/// The key to check a frame with.
+enum Key {
+    /// Nothing is checked.
+    Unneeded,
+    This(Arc<PublicKey>),
+    /// It has to be looked up first.
+    Unknown,
+}
+
 impl Judge {
-    /// `scope`: the accounts that were in scope before; `range`: which frames to look at, all when `None`.
-    pub fn new(scope: HashSet<Did>, range: Option<SeqRange>) -> Self {
-        Judge { scope, range, tally: Tally::default() }
+    /// `known`: what was remembered of the accounts in scope, with what waits for them; `resumes`: where the upstreams'
+    /// connections are noted; `range`: which frames to look at, all when `None`.
+    pub fn new(
+        (known, holding): (KnownRepos, Holding),
+        trust: Trust,
+        resumes: Arc<Resumes>,
+        range: Option<SeqRange>,
+    ) -> Self {
+        Judge { known, trust, holding, range, gaps: GapWatch::new(resumes), tally: Tally::default() }
+    }
+
+    /// Accounts whose document is to be looked up before anything else: their frames wait, or nobody ever asked. They count
+    /// as asked for from here on.
+    pub fn unidentified_accounts(&mut self) -> Vec<Did> {
+        let due = |known: &Known| known.waiting.is_some() || known.identity_due || known.who.is_none();
+        let due = self.known.iter_mut().filter(|(_, known)| due(known));
+        due.map(|(did, known)| {
+            known.asked = true;
+            did.clone()
+        })
+        .collect()
     }
 
     /// Judges one delivery and notes in `batch` what is to be written. The host's word, if the frame is one.
@@ -53,13 +100,31 @@ impl Judge {
                 return None;
             }
         };
-        let seq = outline.seq;
-        let word = self.by_outline(policy, delivery, &outline, batch).unwrap_or_else(|reject| {
+        let (seq, time) = (outline.seq, outline.time);
+        let word = self.by_outline(policy, delivery, &outline, Pass::First, batch).unwrap_or_else(|reject| {
             self.refuse(delivery, Some(&outline), &reject);
             None
         });
-        batch.handled(delivery, seq);
+        if let Some(seq) = seq {
+            let heard = self.gaps.frame(delivery, seq, || decode::parse_time(time));
+            batch.gaps.extend(heard.gap);
+            if heard.cursor == CursorStep::Follow {
+                batch.handled(delivery, seq);
+            }
+        }
+        if let Some(word) = &word {
+            batch.gaps.extend(self.gaps.word(delivery, &word.notice.name, &word.notice.message));
+        }
         word
+    }
+
+    /// Judges a frame that waited, now that its account's document was read.
+    pub(super) fn judge_again(&mut self, policy: &Policy, delivery: &Delivery, batch: &mut Batch) {
+        // It was outlined before it was held.
+        let Ok(outline) = decode::outline(&delivery.frame) else { return };
+        if let Err(reject) = self.by_outline(policy, delivery, &outline, Pass::Again, batch) {
+            self.refuse(delivery, Some(&outline), &reject);
+        }
     }
 
     fn by_outline(
@@ -67,6 +132,7 @@ impl Judge {
         policy: &Policy,
         delivery: &Delivery,
         outline: &Outline<'_>,
+        pass: Pass,
         batch: &mut Batch,
     ) -> Result<Option<HostWord>, Reject> {
         if let (Some(range), Some(seq)) = (&self.range, outline.seq)
@@ -75,8 +141,7 @@ impl Judge {
             self.tally.dropped(DropReason::SeqRange);
             return Ok(None);
         }
-        let verdict = filter::judge(outline, policy, |did| self.scope.contains(did))?;
-        let wanted = |collection: &str| verdict == Verdict::Keep && policy.collections.contains(collection);
+        let verdict = filter::judge(outline, policy, |did| self.known.contains_key(did))?;
         match verdict {
             Verdict::Drop(reason) => {
                 self.tally.dropped(reason);
@@ -85,43 +150,44 @@ impl Judge {
             Verdict::HostNotice => self.tally.dropped(DropReason::Notice),
             Verdict::Keep | Verdict::Chain | Verdict::Bystander => {}
         }
-        let message = decode::decode(&delivery.frame, outline, wanted, &decode::Checks::NONE)?;
-        let observe = |did: &Did, body: Body| Observed {
-            event: Event { did: did.clone(), body },
-            environment: policy.environment.clone(),
-            origin: Origin::Network,
-            verification: Verification::None,
-            upstream: delivery.upstream.clone(),
-            seq: outline.seq,
-            seen_at: delivery.seen_at,
-            live: delivery.live,
+        let wanted = |collection: &str| verdict == Verdict::Keep && policy.collections.contains(collection);
+        let message = match outline.kind {
+            Kind::Commit | Kind::Sync => match self.verified(delivery, outline, pass, wanted)? {
+                Some(message) => message,
+                None => {
+                    self.hold(delivery, outline, verdict, batch)?;
+                    return Ok(None);
+                }
+            },
+            _ => decode::decode(&delivery.frame, outline, wanted, &Checks::NONE)?,
         };
         match message {
-            Message::Commit(commit) => {
-                if verdict == Verdict::Keep {
-                    self.enter(&commit.did, batch);
-                }
-                batch.saw_repo(&commit.did, commit.rev, commit.data);
-                self.tally.kept();
-                let Commit { did, rev, ops, .. } = commit;
-                for op in ops {
-                    batch.keep(observe(&did, body_of(op, rev)));
-                }
-            }
+            Message::Commit(commit) => self.commit(policy, delivery, verdict, commit, batch),
             Message::Sync(sync) => {
                 self.enter(&sync.did, batch);
-                batch.saw_repo(&sync.did, sync.rev, sync.data);
+                self.sync(&sync, batch);
                 self.tally.kept();
             }
             Message::Identity(identity) => {
                 let (handle, time) = (identity.known_handle(), identity.time);
-                let observed = observe(&identity.did, Body::Identity { handle, time });
-                self.word_about_account(verdict, observed, batch);
+                if verdict == Verdict::Keep && self.trust.asks() && delivery.live {
+                    self.enter(&identity.did, batch);
+                    self.look_up_again(&identity.did, batch);
+                    self.tally.kept();
+                } else {
+                    let handle = self.believed(&identity.did, handle);
+                    let body = Body::Identity { handle, time };
+                    self.word_about_account(policy, delivery, outline, verdict, identity.did, body, batch);
+                }
             }
             Message::Account(account) => {
                 let (active, status, time) = (account.active, account.known_status(), account.time);
-                let observed = observe(&account.did, Body::Account { active, status, time });
-                self.word_about_account(verdict, observed, batch);
+                let body = Body::Account { active, status, time };
+                self.word_about_account(policy, delivery, outline, verdict, account.did.clone(), body, batch);
+                if verdict == Verdict::Keep {
+                    let spoken = (time.min(delivery.seen_at + Hosting::AHEAD), account.seq);
+                    self.hosting(&account.did, Hosting { spoken, active, status }, batch);
+                }
             }
             Message::Info(notice) => return Ok(Some(self.host_word(delivery, false, notice))),
             Message::Error(notice) => return Ok(Some(self.host_word(delivery, true, notice))),
@@ -130,9 +196,200 @@ impl Judge {
         Ok(None)
     }
 
-    fn word_about_account(&mut self, verdict: Verdict, observed: Observed, batch: &mut Batch) {
+    /// The message with as much of it proven as this run asks for; `None` when the frame has to wait for a key.
+    fn verified(
+        &mut self,
+        delivery: &Delivery,
+        outline: &Outline<'_>,
+        pass: Pass,
+        wanted: impl Fn(&str) -> bool + Copy,
+    ) -> Result<Option<Message>, Reject> {
+        if pass == Pass::First && self.known.get(outline.did).is_some_and(|known| known.waiting.is_some()) {
+            return Ok(None);
+        }
+        let key = match self.key(delivery, outline.did) {
+            Ok(Key::Unneeded) => return decode::decode(&delivery.frame, outline, wanted, &Checks::NONE).map(Some),
+            Ok(Key::This(key)) => key,
+            Ok(Key::Unknown) => return Ok(None),
+            // Another document may put it right.
+            Err(_) if pass == Pass::First && self.trust.asks() => return Ok(None),
+            Err(reject) => return Err(reject),
+        };
+        let checks = Checks { level: self.trust.level(), key: Some(&key), now: Some(delivery.seen_at) };
+        match decode::decode(&delivery.frame, outline, wanted, &checks) {
+            Err(reject) if reject.reason == Reason::BadSignature && pass == Pass::First && self.trust.asks() => {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    fn key(&self, delivery: &Delivery, did: &str) -> Result<Key, Reject> {
+        let who = match &self.trust {
+            Trust::Unverified => return Ok(Key::Unneeded),
+            Trust::Given { who, .. } => {
+                let given = who.get(did).ok_or_else(|| {
+                    Reject::new(Reason::NoKey, format!("no document of {did} among those that were given"))
+                })?;
+                let key = given.key.clone().map_err(|why| Reject::new(Reason::BadKey, why))?;
+                return Ok(Key::This(key));
+            }
+            Trust::Resolved => self.known.get(did).and_then(|known| known.who.as_ref()),
+        };
+        let Some(who) = who else { return Ok(Key::Unknown) };
+        if delivery.upstream.kind == UpstreamKind::Pds && delivery.live {
+            let at = who.pds.as_deref().unwrap_or_default();
+            if !held::is_host(at, &delivery.upstream.name) {
+                let detail = format!("came from {}, but {did} lives at {at:?}", delivery.upstream.name);
+                return Err(Reject::new(Reason::WrongHost, detail));
+            }
+        }
+        match &who.key {
+            Some(key) => Ok(Key::This(key.clone())),
+            None => Err(Reject::new(Reason::BadKey, "its document has no #atproto key that can be read")),
+        }
+    }
+
+    /// Puts a frame aside until its account's document was read.
+    fn hold(
+        &mut self,
+        delivery: &Delivery,
+        outline: &Outline<'_>,
+        verdict: Verdict,
+        batch: &mut Batch,
+    ) -> Result<(), Reject> {
+        // What is malformed needs no key to be refused.
+        let message = decode::decode(&delivery.frame, outline, |_| verdict == Verdict::Keep, &Checks::NONE)?;
+        let did = match message {
+            Message::Commit(commit) => commit.did,
+            Message::Sync(sync) => sync.did,
+            _ => return Ok(()),
+        };
+        self.enter(&did, batch);
+        let known = self.known.get_mut(&did).expect("it is in scope since the line above");
+        if !self.holding.has_room(known.waiting.as_ref(), delivery.frame.len()) {
+            // What is lost here is in the repository: fetching that once the key is known brings it back.
+            self.tally.dropped(DropReason::HeldFull);
+            if let Some(rev) = rev_of(&delivery.frame, outline) {
+                known.gap = known.gap.max(Some(rev));
+            }
+            known.state = RepoState::Desynchronized;
+            batch.touched(&did, known);
+            self.job(&did, JobReason::Desynchronized, batch);
+            return Ok(());
+        }
+        self.tally.held();
+        self.holding.hold(&did, known, delivery, batch);
+        self.ask(&did, batch);
+        Ok(())
+    }
+
+    fn commit(&mut self, policy: &Policy, delivery: &Delivery, verdict: Verdict, commit: Commit, batch: &mut Batch) {
         if verdict == Verdict::Keep {
-            self.enter(&observed.event.did, batch);
+            self.enter(&commit.did, batch);
+        }
+        let known = self.known.get_mut(&commit.did).expect("kept commits are of accounts in scope");
+        let mut job = None;
+        if self.trust.level() == decode::Level::None {
+            known.saw(commit.rev, commit.data);
+        } else {
+            let last = known.head.map(|(rev, data)| Head { rev, data, cid: None });
+            match decode::chain(last.as_ref(), &commit) {
+                Chain::Follows => known.head = Some((commit.rev, commit.data)),
+                Chain::Anchor if commit.prev_data.is_none() && commit.since.is_none() => {
+                    known.head = Some((commit.rev, commit.data));
+                    known.state = RepoState::Synced;
+                }
+                Chain::Anchor => {
+                    known.head = Some((commit.rev, commit.data));
+                    known.gap = known.gap.max(Some(commit.rev));
+                }
+                Chain::Gap { .. } => {
+                    known.head = Some((commit.rev, commit.data));
+                    known.gap = known.gap.max(Some(commit.rev));
+                    known.state = RepoState::Desynchronized;
+                    job = Some(JobReason::Desynchronized);
+                }
+                Chain::Duplicate | Chain::Old if delivery.live => {
+                    self.tally.dropped(DropReason::Duplicate);
+                    return;
+                }
+                // A dump may hold what the log lost; the log knows what it has.
+                Chain::Duplicate | Chain::Old => {}
+            }
+        }
+        if delivery.live && known.is_hidden() {
+            // Its host says that it is switched off, and yet it writes: the host itself is asked.
+            job = job.or(Some(JobReason::Coverage));
+        }
+        batch.touched(&commit.did, known);
+        if let Some(reason) = job {
+            self.job(&commit.did, reason, batch);
+        }
+        self.tally.kept();
+        let Commit { did, rev, ops, seq, .. } = commit;
+        let verification = self.trust.verification();
+        for op in ops {
+            batch.keep(observe(policy, delivery, Some(seq), &did, body_of(op, rev), verification));
+        }
+    }
+
+    fn sync(&mut self, sync: &decode::Sync, batch: &mut Batch) {
+        let known = self.known.get_mut(&sync.did).expect("a sync is kept of accounts in scope only");
+        if self.trust.level() == decode::Level::None {
+            known.saw(sync.rev, sync.data);
+            return batch.touched(&sync.did, known);
+        }
+        match known.head {
+            Some((rev, _)) if sync.rev <= rev => return,
+            Some((_, data)) if data == sync.data => known.head = Some((sync.rev, data)),
+            _ => {
+                known.head = Some((sync.rev, sync.data));
+                known.gap = known.gap.max(Some(sync.rev));
+                known.state = RepoState::Desynchronized;
+                batch.touched(&sync.did, known);
+                return self.job(&sync.did, JobReason::Desynchronized, batch);
+            }
+        }
+        batch.touched(&sync.did, known);
+    }
+
+    /// An `#identity` event says "look again"; what it claims by itself counts for nothing.
+    fn look_up_again(&mut self, did: &Did, batch: &mut Batch) {
+        let known = self.known.get_mut(did).expect("it is in scope");
+        known.identity_due = true;
+        batch.touched(did, known);
+        self.ask(did, batch);
+    }
+
+    /// As much of a claimed handle as can be believed without a network.
+    fn believed(&self, did: &Did, claimed: Option<Handle>) -> Option<Handle> {
+        match &self.trust {
+            Trust::Given { who, .. } => {
+                let named = who.get(did).and_then(|given| given.document.handle.as_ref());
+                claimed.map(|handle| {
+                    let agrees = named.is_some_and(|named| named.as_str().eq_ignore_ascii_case(handle.as_str()));
+                    if agrees { handle } else { no_handle() }
+                })
+            }
+            Trust::Unverified | Trust::Resolved => claimed,
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn word_about_account(
+        &mut self,
+        policy: &Policy,
+        delivery: &Delivery,
+        outline: &Outline<'_>,
+        verdict: Verdict,
+        did: Did,
+        body: Body,
+        batch: &mut Batch,
+    ) {
+        let observed = observe(policy, delivery, outline.seq, &did, body, Verification::None);
+        if verdict == Verdict::Keep {
+            self.enter(&did, batch);
             self.tally.kept();
             batch.keep(observed);
         } else {
@@ -141,20 +398,58 @@ impl Judge {
         }
     }
 
+    /// Remembers an account's hosting state, unless a later word is known.
+    pub(super) fn hosting(&mut self, did: &Did, word: Hosting, batch: &mut Batch) {
+        let known = self.known.get_mut(did).expect("it is in scope");
+        if known.hosting.is_some_and(|last| last.spoken > word.spoken) {
+            return;
+        }
+        let returns = known.is_hidden() && word.active;
+        known.hosting = Some(word);
+        batch.touched(did, known);
+        if returns {
+            // What happened meanwhile, and what was purged, is only in the repository.
+            self.job(did, JobReason::Reactivated, batch);
+        }
+    }
+
     fn host_word(&mut self, delivery: &Delivery, is_error: bool, notice: Notice) -> HostWord {
         self.tally.notice(&notice.name);
         HostWord { upstream: delivery.upstream.clone(), is_error, notice }
     }
 
-    fn enter(&mut self, did: &Did, batch: &mut Batch) {
-        if !self.scope.contains(did) {
-            self.scope.insert(did.clone());
+    pub(super) fn enter(&mut self, did: &Did, batch: &mut Batch) {
+        if !self.known.contains_key(did) {
+            let known = Known::default();
+            batch.touched(did, &known);
             batch.entered.push(did.clone());
+            self.known.insert(did.clone(), known);
+            self.ask(did, batch);
+            self.job(did, JobReason::NewAccount, batch);
+        }
+    }
+
+    /// Asks for the account's document, unless that is under way.
+    pub(super) fn ask(&mut self, did: &Did, batch: &mut Batch) {
+        if !self.trust.asks() {
+            return;
+        }
+        let known = self.known.get_mut(did).expect("it is in scope");
+        if !known.asked {
+            known.asked = true;
+            batch.asks.push(did.clone());
+        }
+    }
+
+    /// Has the account compared with what its host holds.
+    pub(super) fn job(&mut self, did: &Did, reason: JobReason, batch: &mut Batch) {
+        if self.trust.asks() {
+            batch.jobs.push((did.clone(), reason));
         }
     }
 
     #[cold]
-    fn refuse(&mut self, delivery: &Delivery, outline: Option<&Outline<'_>>, reject: &Reject) {
+    pub(super) fn refuse(&mut self, delivery: &Delivery, outline: Option<&Outline<'_>>, reject: &Reject) {
         self.tally.refused(reject.reason);
         if let Some(permit) = REFUSALS.take(reject.reason.as_str()) {
             tracing::warn!(
@@ -170,7 +465,40 @@ impl Judge {
     }
 }
 
-fn body_of(op: Op, rev: crate::event::Rev) -> Body {
+pub(super) fn no_handle() -> Handle {
+    Handle::parse(NO_HANDLE).expect("it has the syntax of a handle")
+}
+
+/// The revision of a frame that was decoded before.
+fn rev_of(frame: &bytes::Bytes, outline: &Outline<'_>) -> Option<Rev> {
+    match decode::decode(frame, outline, |_| false, &Checks::NONE) {
+        Ok(Message::Commit(commit)) => Some(commit.rev),
+        Ok(Message::Sync(sync)) => Some(sync.rev),
+        _ => None,
+    }
+}
+
+fn observe(
+    policy: &Policy,
+    delivery: &Delivery,
+    seq: Option<Seq>,
+    did: &Did,
+    body: Body,
+    verification: Verification,
+) -> Observed {
+    Observed {
+        event: Event { did: did.clone(), body },
+        environment: policy.environment.clone(),
+        origin: Origin::Network,
+        verification,
+        upstream: delivery.upstream.clone(),
+        seq,
+        seen_at: delivery.seen_at,
+        live: delivery.live,
+    }
+}
+
+fn body_of(op: Op, rev: Rev) -> Body {
     let Op { collection, rkey, record, .. } = op;
     match record {
         Some(record) => Body::Put { collection, rkey, rev, cid: record.cid, record: record.bytes },

@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use chrono::Utc;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::batch::Batch;
+use super::inlet::Inquiries;
 use super::judge::{HostWord, Judge};
 use super::scope::{self, Cursors};
-use super::{bystander, tally::Tally};
+use super::{bystander, held, tally::Tally};
 use crate::db::{Db, SessionId, passes};
-use crate::event::{Delivery, Position};
+use crate::event::{Body, Delivery, Did, Environment, Position};
 use crate::event_log::{Appended, Appender, LogError};
 use crate::filter::Policy;
 use crate::source::DeliveryReceiver;
+use crate::source::backfill::{self, JobRequest, Reason as JobReason};
+use crate::source::gap;
+use crate::telemetry::crash_point;
 
 /// How many deliveries are judged between two looks at everything else.
 const TAKE: usize = 256;
@@ -63,8 +68,10 @@ pub enum Sink {
 
 /// Everything ingest works with.
 pub struct Ingest {
-    /// Judges deliveries.
+    /// Judges deliveries and findings.
     pub judge: Judge,
+    /// What it asks beside its deliveries, and what it is told.
+    pub inquiries: Inquiries,
     /// What to take in; may be exchanged at any time.
     pub policy: Arc<ArcSwap<Policy>>,
     /// Where to resume upstreams; advanced as deliveries are judged.
@@ -90,16 +97,22 @@ pub struct Report {
 impl Ingest {
     /// Works until every sender of deliveries is gone and the last batch is in the log.
     pub async fn run(self, mut deliveries: DeliveryReceiver, sink: Sink) -> Result<Report, IngestError> {
-        let Ingest { mut judge, policy, cursors, position, health, on_host_word } = self;
+        let Ingest { mut judge, inquiries, policy, cursors, position, health, on_host_word } = self;
+        let Inquiries { asks, mut findings } = inquiries;
         // One batch on its way and one that waits: enough to keep both steps busy.
         let (batches, queue) = mpsc::channel::<Batch>(1);
-        let appending = tokio::spawn(append_all(queue, sink, policy.clone(), position, health));
+        let appending =
+            tokio::spawn(append_all(queue, sink, policy.clone(), asks, judge.trust.asks(), position, health));
         let mut batch = Batch::default();
         let mut taken: Vec<Delivery> = Vec::with_capacity(TAKE);
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut beat_due = false;
+        let (mut delivering, mut finding) = (true, true);
         let open = loop {
+            if !delivering && !finding {
+                break true;
+            }
             let due = batch.has_events() || (beat_due && !batch.is_empty());
             tokio::select! {
                 biased;
@@ -110,9 +123,14 @@ impl Ingest {
                     }
                     Err(_) => break false,
                 },
-                count = deliveries.recv_batch(&mut taken, TAKE), if !batch.is_full() => {
+                // Before deliveries: there are few, each is somebody's wait, and a busy stream would never let them in.
+                found = findings.recv(), if finding && !batch.is_full() => match found {
+                    Some(found) => judge.find(&policy.load(), found, Utc::now(), &mut batch),
+                    None => finding = false,
+                },
+                count = deliveries.recv_batch(&mut taken, TAKE), if delivering && !batch.is_full() => {
                     if count == 0 {
-                        break true;
+                        delivering = false;
                     }
                     let policy = policy.load();
                     for delivery in taken.drain(..) {
@@ -141,6 +159,8 @@ async fn append_all(
     mut queue: mpsc::Receiver<Batch>,
     sink: Sink,
     policy: Arc<ArcSwap<Policy>>,
+    asks: mpsc::UnboundedSender<Did>,
+    verifies_handles: bool,
     position: watch::Sender<Position>,
     health: Box<dyn Fn(Result<(), String>) + Send + Sync>,
 ) -> Result<Appended, IngestError> {
@@ -161,7 +181,7 @@ async fn append_all(
         let environment = policy.load().environment.clone();
         let (mut pause, mut patience) = (Duration::from_millis(50), PATIENCE);
         let appended = loop {
-            let error = match timeout(patience, append(&mut appender, &batch, &environment)).await {
+            let error = match timeout(patience, append(&mut appender, &batch, &environment, verifies_handles)).await {
                 Ok(Ok(appended)) => break appended,
                 Ok(Err(LogError::Replaced)) => return Err(IngestError::Replaced),
                 Ok(Err(LogError::Database(error))) => error,
@@ -191,6 +211,13 @@ async fn append_all(
         totals.duplicates += appended.duplicates;
         totals.head = appended.head;
         position.send_replace(appended.head);
+        for did in batch.asks {
+            // Whoever looks up documents may have ended; frames wait in the database for the next.
+            let _ = asks.send(did);
+        }
+        for ack in batch.acks {
+            let _ = ack.send(());
+        }
         if pruned.elapsed() > PRUNE_EVERY {
             pruned = Instant::now();
             if let Err(error) =
@@ -207,16 +234,28 @@ async fn append_all(
 async fn append(
     appender: &mut Appender,
     batch: &Batch,
-    environment: &crate::event::Environment,
+    environment: &Environment,
+    verifies_handles: bool,
 ) -> Result<Appended, LogError> {
     let mut tx = appender.begin().await?;
     bystander::store(tx.connection(), &batch.bystanders).await?;
-    let words = bystander::take(tx.connection(), &batch.entered, environment).await?;
+    let mut words = bystander::take(tx.connection(), &batch.entered, environment).await?;
+    if verifies_handles {
+        // What a stream claimed about a handle counts for nothing where handles are looked up.
+        words.retain(|word| !matches!(word.event.body, Body::Identity { .. }));
+    }
     let before = tx.append(&words).await?;
     let appended = tx.append(&batch.events).await?;
+    crash_point("after append before cursor");
     scope::store_repos(tx.connection(), batch).await?;
+    held::store(tx.connection(), batch).await?;
+    let job = |(did, reason): &(Did, JobReason)| JobRequest::new(did.clone(), *reason);
+    backfill::enqueue(tx.connection(), &batch.jobs.iter().map(job).collect::<Vec<_>>()).await?;
+    gap::record(tx.connection(), &batch.gaps).await?;
     tx.move_cursors(&batch.cursor_marks()).await?;
+    crash_point("after cursor before commit");
     tx.commit().await?;
+    crash_point("after commit");
     Ok(Appended {
         new: before.new + appended.new,
         duplicates: before.duplicates + appended.duplicates,

@@ -1,18 +1,70 @@
 //! What ingest remembers between runs: accounts in scope with their repository's state, and cursors.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool, Row};
+use futures_util::TryStreamExt;
+use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
 
 use super::batch::Batch;
-use crate::event::{Did, Seq};
+use super::held::{self, Holding};
+use super::known::{Hosting, Known, KnownRepos, RepoState, Who};
+use crate::decode::PublicKey;
+use crate::event::{AccountStatus, Cid, Did, Handle, Rev, Seq};
 
-/// The accounts in scope.
-pub async fn load_scope(pool: &PgPool) -> Result<HashSet<Did>, sqlx::Error> {
-    let dids: Vec<String> = sqlx::query_scalar("select did from ingest.repo").fetch_all(pool).await?;
-    dids.iter().map(|did| Did::parse(did).map_err(|e| sqlx::Error::Decode(Box::new(e)))).collect()
+/// What is remembered of the accounts in scope, and what waits for their keys.
+pub async fn load_known(pool: &PgPool) -> Result<(KnownRepos, Holding), sqlx::Error> {
+    let mut known = KnownRepos::new();
+    let mut rows = sqlx::query("select * from ingest.repo").fetch(pool);
+    while let Some(row) = rows.try_next().await? {
+        let (did, repo) = remembered(&row)?;
+        known.insert(did, repo);
+    }
+    drop(rows);
+    let holding = held::load_waiting(pool, &mut known).await?;
+    Ok((known, holding))
+}
+
+fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
+    fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+        sqlx::Error::Decode(Box::new(error))
+    }
+    let text = |column: &str| row.try_get::<Option<&str>, _>(column);
+    let rev = |column: &str| -> Result<Option<Rev>, sqlx::Error> {
+        text(column)?.map(Rev::parse).transpose().map_err(damaged)
+    };
+    let data = text("data")?.map(str::parse::<Cid>).transpose().map_err(damaged)?;
+    let active: Option<bool> = row.try_get("hosting_active")?;
+    let hosting = match (active, row.try_get("hosting_time")?, row.try_get("hosting_seq")?) {
+        (Some(active), Some(time), Some(seq)) => Some(Hosting {
+            spoken: (time, seq),
+            active,
+            status: AccountStatus::from_wire(active, text("hosting_status")?),
+        }),
+        _ => None,
+    };
+    let who = match row.try_get::<Option<DateTime<Utc>>, _>("identity_at")? {
+        None => None,
+        // A key that this version cannot read any more is looked up again.
+        Some(read_at) => Some(Who {
+            key: text("signing_key")?.and_then(|text| PublicKey::from_did_key(text).ok()).map(Arc::new),
+            pds: text("pds")?.map(Into::into),
+            handle: text("handle")?.map(Handle::parse).transpose().map_err(damaged)?,
+            read_at,
+        }),
+    };
+    let known = Known {
+        head: rev("rev")?.zip(data),
+        state: text("state")?.and_then(RepoState::from_word).unwrap_or_default(),
+        gap: rev("gap_rev")?,
+        who,
+        identity_due: row.try_get("identity_due")?,
+        hosting,
+        waiting: None,
+        asked: false,
+    };
+    Ok((Did::parse(row.try_get("did")?).map_err(damaged)?, known))
 }
 
 /// Up to which frame each upstream is handled, by its name.
@@ -79,26 +131,32 @@ impl Cursors {
     }
 }
 
-/// Stores which accounts came into scope and how far the repositories are.
+/// Stores what is remembered of the accounts that a batch touched. The process that appends is the only one that remembers,
+/// so what it says replaces what is there.
 pub(super) async fn store_repos(connection: &mut PgConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-    let mut rows: HashMap<&str, (Option<String>, Option<String>)> =
-        batch.entered.iter().map(|did| (did.as_str(), (None, None))).collect();
-    for (did, (rev, data)) in &batch.repos {
-        rows.insert(did.as_str(), (Some(rev.to_string()), Some(data.to_string())));
-    }
-    if rows.is_empty() {
+    if batch.repos.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "insert into ingest.repo (did, rev, data)
-         select * from unnest($1::text[], $2::text[], $3::text[]) as r (did, rev, data)
-         on conflict (did) do update set rev = excluded.rev, data = excluded.data
-         where excluded.rev is not null and (ingest.repo.rev is null or excluded.rev > ingest.repo.rev)",
-    )
-    .bind(rows.keys().copied().collect::<Vec<_>>())
-    .bind(rows.values().map(|(rev, _)| rev.as_deref()).collect::<Vec<_>>())
-    .bind(rows.values().map(|(_, data)| data.as_deref()).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
+    let rows: Vec<(&Did, &Known)> = batch.repos.iter().collect();
+    fn column<'a, T>(rows: &[(&'a Did, &'a Known)], of: impl Fn(&'a Known) -> T) -> Vec<T> {
+        rows.iter().map(|(_, known)| of(known)).collect()
+    }
+    sqlx::query(include_str!("store_repos.sql"))
+        .bind(rows.iter().map(|(did, _)| did.as_str()).collect::<Vec<_>>())
+        .bind(column(&rows, |k| k.head.map(|(rev, _)| rev.to_string())))
+        .bind(column(&rows, |k| k.head.map(|(_, data)| data.to_string())))
+        .bind(column(&rows, |k| k.state.as_str()))
+        .bind(column(&rows, |k| k.gap.map(|rev| rev.to_string())))
+        .bind(column(&rows, |k| k.who.as_ref().and_then(|who| who.pds.as_deref())))
+        .bind(column(&rows, |k| k.who.as_ref().and_then(|who| who.key.as_ref()).map(|key| key.to_did_key())))
+        .bind(column(&rows, |k| k.who.as_ref().and_then(|who| who.handle.as_ref()).map(Handle::as_str)))
+        .bind(column(&rows, |k| k.who.as_ref().map(|who| who.read_at)))
+        .bind(column(&rows, |k| k.identity_due))
+        .bind(column(&rows, |k| k.hosting.map(|h| h.active)))
+        .bind(column(&rows, |k| k.hosting.map(|h| h.status.as_str())))
+        .bind(column(&rows, |k| k.hosting.map(|h| h.spoken.0)))
+        .bind(column(&rows, |k| k.hosting.map(|h| h.spoken.1)))
+        .execute(connection)
+        .await?;
     Ok(())
 }

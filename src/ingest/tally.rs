@@ -21,6 +21,8 @@ pub struct Tally {
     pub kept: u64,
     /// Account and identity words set aside.
     pub bystanders: u64,
+    /// Frames that had to wait for their account's key.
+    pub held: u64,
     dropped: [u64; DropReason::ALL.len()],
     refused: BTreeMap<Reason, u64>,
     counters: Counters,
@@ -30,6 +32,7 @@ struct Counters {
     frames: Counter,
     kept: Counter,
     bystanders: Counter,
+    held: Counter,
     dropped: Vec<Counter>,
 }
 
@@ -42,12 +45,14 @@ impl Default for Tally {
             bytes: 0,
             kept: 0,
             bystanders: 0,
+            held: 0,
             dropped: [0; DropReason::ALL.len()],
             refused: BTreeMap::new(),
             counters: Counters {
                 frames: counter!("almanac_ingest_frames_total"),
                 kept: counter!("almanac_ingest_kept_frames_total"),
                 bystanders: counter!("almanac_ingest_bystander_frames_total"),
+                held: counter!("almanac_ingest_held_frames_total"),
                 dropped: DropReason::ALL.iter().map(dropped).collect(),
             },
         }
@@ -69,6 +74,11 @@ impl Tally {
     pub(super) fn bystander(&mut self) {
         self.bystanders += 1;
         self.counters.bystanders.increment(1);
+    }
+
+    pub(super) fn held(&mut self) {
+        self.held += 1;
+        self.counters.held.increment(1);
     }
 
     pub(super) fn dropped(&mut self, reason: DropReason) {
@@ -104,6 +114,9 @@ pub fn register_metrics() {
     count("almanac_ingest_frames_total", "Frames judged", &[]);
     count("almanac_ingest_kept_frames_total", "Frames kept, or that moved a repository in scope", &[]);
     count("almanac_ingest_bystander_frames_total", "Account and identity words of accounts out of scope", &[]);
+    count("almanac_ingest_held_frames_total", "Frames that had to wait for their account's key", &[]);
+    register_gauge("almanac_ingest_waiting_frames", "Frames that wait for their account's key now", &[]);
+    register_gauge("almanac_ingest_waiting_bytes", "Bytes of the frames that wait now", &[]);
     let reasons: Vec<&'static str> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
     count("almanac_ingest_dropped_frames_total", "Frames that the filter dropped, by reason", &[("reason", &reasons)]);
     describe_counter!("almanac_ingest_refused_frames_total", "Frames that broke a rule, by layer and reason");

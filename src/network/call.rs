@@ -33,9 +33,6 @@ pub enum Call {
 /// 8,192 bytes on.
 pub const BLOCKS_PER_CALL_MAX: usize = 100;
 
-/// The largest record of the protocol in its JSON form, where bytes grow by a third and escapes by more.
-const RECORD_JSON_BYTES_MAX: u64 = 2_000_000;
-
 impl Call {
     /// Every call.
     pub const ALL: &'static [Call] = &[
@@ -84,11 +81,12 @@ impl Call {
             // One record of the largest size and a hundred tree nodes.
             Call::Blocks => 16_000_000,
             Call::Repo => u64::MAX,
-            // 100 records a page; 20 of the largest size is far beyond what is met.
-            Call::ListRecords => 20 * RECORD_JSON_BYTES_MAX,
+            // 100 records a page. They are few hundred bytes each; a page that holds several of the largest size is refused,
+            // because its JSON takes many times its length in memory.
+            Call::ListRecords => 8_000_000,
             Call::DescribeRepo => 256_000,
-            // 1,000 or 2,000 entries of a few hundred bytes.
-            Call::ListRepos | Call::ListReposByCollection => 4_000_000,
+            // 1,000 or 2,000 entries of one or two hundred bytes.
+            Call::ListRepos | Call::ListReposByCollection => 2_000_000,
         }
     }
 }

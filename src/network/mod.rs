@@ -13,22 +13,27 @@
 mod answers;
 mod call;
 mod did;
+mod documents;
 mod failure;
+mod gate;
+mod guard;
 mod handle;
+mod http;
 mod metric;
+mod names;
 mod options;
 mod stream;
 mod xrpc;
 
+use std::sync::Arc;
+
 pub use answers::{LatestCommit, ListedRecord, ListedRepo, Page, RepoDescription, RepoStatus};
 pub use call::{BLOCKS_PER_CALL_MAX, Call};
-pub use did::Freshness;
+pub use documents::Freshness;
 pub use failure::{HostError, HostErrorKind, IdentityError, RepoProblem};
 pub use metric::register_metrics;
 pub use options::{AddressError, HostLimits, HostOverride, NetworkOptions, PLC_DEFAULT, ServiceUrl, authority};
 pub use stream::RepoStream;
-
-use std::sync::Arc;
 
 /// The way to all hosts. Clones share limits and caches: make one per process.
 ///
@@ -40,9 +45,12 @@ pub struct Network {
 
 struct Inner {
     options: NetworkOptions,
+    names: Arc<names::Names>,
+    http: http::Http,
+    documents: documents::Documents,
 }
 
-/// A network that cannot be set up: a certificate, name server or limit that cannot be used.
+/// A network that cannot be set up: a certificate or limit that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the network cannot be set up: {0}")]
 pub struct NetworkSetupError(String);
@@ -54,11 +62,15 @@ impl Network {
     /// A certificate authority or limit that cannot be used.
     pub fn new(options: NetworkOptions) -> Result<Self, NetworkSetupError> {
         for limits in [options.host, options.directory] {
-            if limits.concurrency == 0 || !(limits.requests_per_second > 0.0) || !(limits.burst >= 1.0) {
+            let per_second = limits.requests_per_second;
+            if limits.concurrency == 0 || !per_second.is_normal() || per_second < 1e-6 || limits.burst.is_nan() {
                 return Err(NetworkSetupError(format!("limits that let nothing through: {limits:?}")));
             }
         }
-        Ok(Network { inner: Arc::new(Inner { options }) })
+        let names = Arc::new(names::Names::new(&options.dns));
+        let http = http::Http::new(&options, names.clone())?;
+        let documents = documents::Documents::new(&options);
+        Ok(Network { inner: Arc::new(Inner { options, names, http, documents }) })
     }
 }
 

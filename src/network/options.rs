@@ -78,6 +78,10 @@ impl ServiceUrl {
     pub fn as_str(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
     }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.0
+    }
 }
 
 /// Where hosts under a suffix really are, in a development environment.

@@ -55,11 +55,16 @@ pub(super) async fn fold(connection: &mut PgConnection, events: &[Logged]) -> Re
     for (key, word) in words {
         let account = &state.accounts[&key.did];
         // Rows of an account that changed as a whole are written already; writing them again changes nothing.
-        if account.has_live(word) && !account.hidden() {
+        let row = if account.has_live(word) && !account.hidden() {
             let record = records.get(&word.position).expect("a word that changed was spoken in this batch");
-            shown.extend(show(key, word, record));
+            show(key, word, record)
         } else {
-            removed.push(uri_of(key));
+            None
+        };
+        match row {
+            Some(row) => shown.push(row),
+            // Also what cannot be shown: the row that an earlier word left must not stand for it.
+            None => removed.push(uri_of(key)),
         }
     }
     touched.extend(removed.iter().cloned());

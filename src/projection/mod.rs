@@ -5,6 +5,7 @@
 //! checkpoint; a rebuild ends in the same tables. Never: an effect on the world, a change to the log.
 
 mod checksum;
+mod deleted;
 mod fold;
 mod load;
 mod projector;
@@ -15,6 +16,7 @@ mod trace;
 mod write;
 
 pub use checksum::checksum;
+pub use deleted::{deleted_accounts, is_deleted};
 pub use projector::{ProjectionError, Projector, checkpoint, register_metrics};
 pub use rebuild::{RebuildReport, rebuild};
 pub use trace::{Trace, TraceWord, trace};

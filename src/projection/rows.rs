@@ -20,9 +20,13 @@ pub(super) fn uri_of(key: &RecordKey) -> String {
     AtUri { did: key.did.clone(), collection: key.collection.clone(), rkey: key.rkey.clone() }.to_string()
 }
 
-/// Reads a live record. `None` for collections that have no table; they stay in the log.
+/// Reads a live record. `None` for collections that have no table, which stay in the log, and for records whose bytes were
+/// purged.
 pub(super) fn show(key: &RecordKey, word: &Word, bytes: &[u8]) -> Option<Shown> {
     let cid = word.cid?;
+    if bytes.is_empty() {
+        return None;
+    }
     match Record::read(&key.collection, &key.rkey, bytes) {
         Ok(record) => record.map(|Record { json, view }| Shown {
             uri: uri_of(key),

@@ -37,6 +37,10 @@ pub struct TraceWord {
     pub seen_at: DateTime<Utc>,
     /// Whether it came from a stream that ran then.
     pub live: bool,
+    /// What was proven of it before it entered: none, signature, full, snapshot or listed.
+    pub verification: String,
+    /// Whether the bytes of this put were taken out of the log.
+    pub purged: bool,
 }
 
 /// The life of one record.
@@ -57,7 +61,8 @@ pub struct Trace {
 /// Tells the life of one record.
 pub async fn trace(pool: &PgPool, uri: &AtUri) -> Result<Trace, sqlx::Error> {
     let log: Vec<TraceWord> = sqlx::query_as(
-        "select position, kind, rev, cid, active, status, handle, event_time, environment, origin, upstream, seq, seen_at, live
+        "select position, kind, rev, cid, active, status, handle, event_time, environment, origin, upstream, seq, seen_at, live,
+             verification, kind = 'put' and record is null as purged
          from log.event
          where did = $1 and ((collection = $2 and rkey = $3) or collection is null)
          order by position",
@@ -85,13 +90,14 @@ async fn why_not(
     log: &[TraceWord],
     projection_position: Position,
 ) -> Result<String, sqlx::Error> {
-    let word: Option<(String, Option<String>)> =
-        sqlx::query_as("select rev, cid from calendar.words where did = $1 and collection = $2 and rkey = $3")
-            .bind(uri.did.as_str())
-            .bind(uri.collection.as_str())
-            .bind(uri.rkey.as_str())
-            .fetch_optional(pool)
-            .await?;
+    let word: Option<(String, Option<String>, Position)> = sqlx::query_as(
+        "select rev, cid, position from calendar.words where did = $1 and collection = $2 and rkey = $3",
+    )
+    .bind(uri.did.as_str())
+    .bind(uri.collection.as_str())
+    .bind(uri.rkey.as_str())
+    .fetch_optional(pool)
+    .await?;
     let account: Option<(String, bool, Option<String>)> =
         sqlx::query_as("select status, hidden, snapshot_rev from calendar.accounts where did = $1")
             .bind(uri.did.as_str())
@@ -102,10 +108,13 @@ async fn why_not(
             "in the log, but the index is not folded that far yet".to_owned()
         }
         (None, _) => "never seen in this environment".to_owned(),
-        (Some((rev, None)), _) => format!("deleted at rev {rev}"),
+        (Some((rev, None, _)), _) => format!("deleted at rev {rev}"),
         (Some(_), Some((status, true, _))) => format!("the account is hidden: {status}"),
-        (Some((rev, Some(_))), Some((_, false, Some(snapshot)))) if rev < snapshot => {
+        (Some((rev, Some(_), _)), Some((_, false, Some(snapshot)))) if rev < snapshot => {
             format!("gone: the account's snapshot at rev {snapshot} does not hold it")
+        }
+        (Some((_, _, position)), _) if log.iter().any(|w| w.position == position && w.purged) => {
+            "its bytes were purged when the account was deleted, and have not come again".to_owned()
         }
         (Some(_), _) => "its collection has no table; it is in the log only".to_owned(),
     })

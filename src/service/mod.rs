@@ -7,6 +7,8 @@
 pub mod backfill;
 pub mod lead;
 pub mod lists;
+pub mod overview;
+pub mod purge;
 pub mod replay;
 pub mod serve;
 pub mod stop;
@@ -14,9 +16,11 @@ mod upstreams;
 
 use anyhow::Context;
 
-use crate::config::Settings;
+use crate::config::{DidDocs, Settings};
 use crate::db::{self, Db};
+use crate::decode::Level;
 use crate::event_log;
+use crate::ingest::Trust;
 
 /// Connections that the process may hold beside those of the appender and the projector.
 const POOL: u32 = 10;
@@ -44,6 +48,32 @@ pub async fn open_to_read(settings: &mut Settings) -> anyhow::Result<Db> {
         settings.environment = event_log::stamped(db.pool()).await?;
     }
     Ok(db)
+}
+
+/// What a process takes on trust. `live`: it may ask the network whose keys sign what; a replay may not, because the keys of
+/// today are not those of its time.
+pub fn trust(settings: &Settings, live: bool) -> anyhow::Result<Trust> {
+    match &settings.did_docs {
+        Some(path) => {
+            let level = settings.verify.unwrap_or(Level::Full);
+            Ok(Trust::given(level, DidDocs::read(path)?.documents().cloned()))
+        }
+        None if live => match settings.verify.unwrap_or(Level::Full) {
+            Level::None => Ok(Trust::Unverified),
+            Level::Full => Ok(Trust::Resolved),
+            Level::Signature => anyhow::bail!(
+                "verify.level = signature is for frames with documents of their own (--did-docs FILE); use full or none"
+            ),
+        },
+        None => match settings.verify.unwrap_or(Level::None) {
+            Level::None => Ok(Trust::Unverified),
+            level => anyhow::bail!(
+                "--verify {} needs the keys of the time when the frames were made: give --did-docs FILE, a JSON object \
+                 of DID to DID document",
+                level.as_str()
+            ),
+        },
+    }
 }
 
 /// Makes every metric exist at zero.

@@ -14,7 +14,7 @@ use super::{lead, stop};
 use crate::config::Settings;
 use crate::db::Db;
 use crate::decode;
-use crate::ingest::{Cursors, Ingest, Judge, Report, SeqRange, Sink, load_scope};
+use crate::ingest::{Cursors, Ingest, Inquiries, Judge, Report, SeqRange, Sink, load_known};
 use crate::projection::Projector;
 use crate::source::dump::{DumpProblem, DumpReader};
 use crate::source::{DeliverySender, QueueLimits, delivery_queue};
@@ -70,12 +70,13 @@ pub async fn replay(
     waiting: impl FnMut(String),
 ) -> anyhow::Result<Option<Outcome>> {
     let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
-    let (sink, scope) = match &db {
+    let trust = super::trust(settings, false)?;
+    let (sink, known) = match &db {
         None => (Sink::Null, Default::default()),
         Some(db) => {
             let Some((appender, name)) = lead::wait(db, stopped.clone(), waiting).await? else { return Ok(None) };
-            let scope = load_scope(db.pool()).await?;
-            (Sink::Log { db: db.clone(), appender: Box::new(appender), name }, scope)
+            let known = load_known(db.pool()).await?;
+            (Sink::Log { db: db.clone(), appender: Box::new(appender), name }, known)
         }
     };
     let started = Instant::now();
@@ -94,7 +95,8 @@ pub async fn replay(
         tokio::spawn(Projector { db, health: Box::new(health) }.run(head))
     });
     let ingest = Ingest {
-        judge: Judge::new(scope, options.range),
+        judge: Judge::new(known, trust, Arc::default(), options.range),
+        inquiries: Inquiries::none(),
         policy,
         cursors: Arc::new(Cursors::default()),
         position,

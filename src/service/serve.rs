@@ -8,7 +8,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::upstreams::Upstreams;
@@ -18,9 +18,15 @@ use crate::api::public::PublicState;
 use crate::api::{self, Health};
 use crate::config::Settings;
 use crate::db::Db;
+use crate::decode::Level;
 use crate::filter::Policy;
-use crate::ingest::{Cursors, Ingest, IngestError, Judge, Sink, load_cursors, load_scope};
+use crate::ingest::{
+    Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
+    load_known,
+};
+use crate::network::Network;
 use crate::projection::{ProjectionError, Projector};
+use crate::source::gap;
 use crate::source::{QueueLimits, delivery_queue};
 
 /// What `/health/ready` looks at beside the database itself.
@@ -49,6 +55,8 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let seen = lists::Seen::now(&settings);
     let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
+    let trust = super::trust(&settings, true)?;
+    let network = Network::new(settings.network.clone())?;
     let cursors = Arc::new(Cursors::default());
     let upstreams = Arc::new(Upstreams::new(&settings, cursors.clone()));
     let health = Arc::new(Health::new(CHECKS));
@@ -85,7 +93,8 @@ pub async fn serve(
     tokio::spawn(crate::telemetry::upkeep(metrics));
     ready(addresses);
 
-    let outcome = work(&db, &policy, &cursors, &upstreams, &health, stopped).await;
+    let turn = Turn { db, settings, trust, network, policy, cursors, upstreams, health };
+    let outcome = turn.work(stopped).await;
     end.send_replace(true);
     while around.join_next().await.is_some() {}
     outcome
@@ -107,44 +116,82 @@ async fn report_upstreams(upstreams: Arc<Upstreams>, health: Arc<Health>, stoppe
     }
 }
 
-/// Waits for its turn to append, works, and waits again if another process took over.
-async fn work(
-    db: &Db,
-    policy: &Arc<ArcSwap<Policy>>,
-    cursors: &Arc<Cursors>,
-    upstreams: &Arc<Upstreams>,
-    health: &Arc<Health>,
-    stopped: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    if upstreams.is_empty() {
-        tracing::warn!("no upstream is configured: nothing new will come in (set source.relays, or give --relay URL)");
-    }
-    loop {
-        let mut told = false;
-        let waiting = |why: String| {
-            if !told {
-                tracing::info!("{why}");
-                told = true;
-            }
-            health.set("appender", Err(why));
-        };
-        let Some((appender, name)) = lead::wait(db, stopped.clone(), waiting).await? else { return Ok(()) };
-        health.set("appender", Ok(()));
-        let load = async { anyhow::Ok((load_scope(db.pool()).await?, load_cursors(db.pool()).await?)) };
-        let loaded = tokio::time::timeout(LOAD_LIMIT, load).await.unwrap_or_else(|late| Err(late.into()));
-        let (scope, known) = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                tracing::warn!(%error, "what ingest remembers cannot be read; tried again");
+/// What appending takes.
+struct Turn {
+    db: Db,
+    settings: Settings,
+    trust: Trust,
+    network: Network,
+    policy: Arc<ArcSwap<Policy>>,
+    cursors: Arc<Cursors>,
+    upstreams: Arc<Upstreams>,
+    health: Arc<Health>,
+}
+
+impl Turn {
+    /// Waits for its turn to append, works, and waits again if another process took over.
+    async fn work(&self, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+        if self.upstreams.is_empty() {
+            tracing::warn!(
+                "no upstream is configured: nothing new will come in (set source.relays, or give --relay URL)"
+            );
+        }
+        if self.trust.level() == Level::None {
+            tracing::warn!("frames are not verified (verify.level = none): whoever sends them can write what he likes");
+        }
+        loop {
+            let mut told = false;
+            let waiting = |why: String| {
+                if !told {
+                    tracing::info!("{why}");
+                    told = true;
+                }
+                self.health.set("appender", Err(why));
+            };
+            let Some((appender, name)) = lead::wait(&self.db, stopped.clone(), waiting).await? else { return Ok(()) };
+            self.health.set("appender", Ok(()));
+            let pool = self.db.pool();
+            let load = async { anyhow::Ok((load_known(pool).await?, load_cursors(pool).await?)) };
+            let loaded = tokio::time::timeout(LOAD_LIMIT, load).await.unwrap_or_else(|late| Err(late.into()));
+            let (known, cursors) = match loaded {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    tracing::warn!(%error, "what ingest remembers cannot be read; tried again");
+                    continue;
+                }
+            };
+            tracing::info!(accounts = known.0.len(), upstreams = cursors.len(), "appending to the log");
+            self.cursors.reset(cursors);
+            let restarts = async {
+                let mut connection = pool.acquire().await?;
+                gap::record_restarts(&mut connection, &self.upstreams.without_cursor()).await
+            };
+            if let Err(error) = tokio::time::timeout(LOAD_LIMIT, restarts)
+                .await
+                .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
+            {
+                tracing::warn!(%error, "what upstreams did before cannot be read; tried again");
                 continue;
             }
-        };
-        tracing::info!(accounts = scope.len(), upstreams = known.len(), "appending to the log");
-        cursors.reset(known);
+            let sink = Sink::Log { db: self.db.clone(), appender: Box::new(appender), name };
+            match self.append(known, sink, &stopped).await? {
+                Ended::Stopped => return Ok(()),
+                Ended::Replaced => tracing::warn!("another process has taken over; waiting as its standby"),
+            }
+        }
+    }
+
+    /// Follows the upstreams into the log until told to stop, or until another process appends.
+    async fn append(
+        &self,
+        known: (KnownRepos, Holding),
+        sink: Sink,
+        stopped: &watch::Receiver<bool>,
+    ) -> anyhow::Result<Ended> {
         let (out, deliveries) = delivery_queue(QueueLimits::default());
-        // The subscriptions end with this turn, or when the process is told to stop.
+        // Everything that feeds ingest ends with this turn, or when the process is told to stop.
         let (end, ended) = watch::channel(false);
-        let subscriptions = upstreams.start(&out, &ended);
+        let subscriptions = self.upstreams.start(&out, &ended);
         let ending = tokio::spawn({
             let (end, stopped) = (end.clone(), stopped.clone());
             async move {
@@ -155,23 +202,35 @@ async fn work(
                 drop(out);
             }
         });
+        let (asks, asked) = mpsc::unbounded_channel();
+        let (inlet, findings) = inlet();
+        let mut judge = Judge::new(known, self.trust.clone(), self.upstreams.resumes(), None);
+        let mut helpers = JoinSet::new();
+        if self.trust.asks() {
+            for did in judge.unidentified_accounts() {
+                asks.send(did).expect("the other end is in this scope");
+            }
+            let (network, pool) = (self.network.clone(), self.db.pool().clone());
+            helpers.spawn(Identifier { network, pool, inlet: inlet.clone(), asks: asked }.run(ended.clone()));
+        }
+        drop(inlet);
         // Kept beside ingest's own until ingest has ended: the projector follows the log for as long as one of them is there.
         let (position, head) = watch::channel(0);
         let following = position.clone();
-        let projector = Projector { db: db.clone(), health: report(health, "index") };
+        let projector = Projector { db: self.db.clone(), health: report(&self.health, "index") };
         let mut projecting = tokio::spawn(projector.run(head));
         let ingest = Ingest {
-            judge: Judge::new(scope, None),
-            policy: policy.clone(),
-            cursors: cursors.clone(),
+            judge,
+            inquiries: Inquiries { asks, findings },
+            policy: self.policy.clone(),
+            cursors: self.cursors.clone(),
             position,
-            health: report(health, "log"),
+            health: report(&self.health, "log"),
             on_host_word: Box::new({
-                let upstreams = upstreams.clone();
+                let upstreams = self.upstreams.clone();
                 move |word| upstreams.heed(&word)
             }),
         };
-        let sink = Sink::Log { db: db.clone(), appender: Box::new(appender), name };
         let outcome = tokio::select! {
             outcome = ingest.run(deliveries, sink) => outcome,
             projected = &mut projecting => {
@@ -184,16 +243,21 @@ async fn work(
         end.send_replace(true);
         ending.abort();
         drop(subscriptions);
+        while helpers.join_next().await.is_some() {}
         match (outcome, projecting.await.context("the projector panicked")?) {
-            (Ok(_), Ok(())) => return Ok(()),
-            (_, Err(error @ ProjectionError::AheadOfLog { .. })) => return Err(error.into()),
-            (Err(IngestError::Replaced), _) => {
-                tracing::warn!("another process has taken over; waiting as its standby");
-            }
-            (Err(error), _) => return Err(error.into()),
-            (_, Err(error)) => return Err(error.into()),
+            (Ok(_), Ok(())) => Ok(Ended::Stopped),
+            (_, Err(error @ ProjectionError::AheadOfLog { .. })) => Err(error.into()),
+            (Err(IngestError::Replaced), _) => Ok(Ended::Replaced),
+            (Err(error), _) => Err(error.into()),
+            (_, Err(error)) => Err(error.into()),
         }
     }
+}
+
+/// Why appending ended.
+enum Ended {
+    Stopped,
+    Replaced,
 }
 
 fn report(health: &Arc<Health>, check: &'static str) -> Box<dyn Fn(Result<(), String>) + Send + Sync> {

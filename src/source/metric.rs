@@ -2,6 +2,7 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
+use super::gap::GapKind;
 use super::relay::DisconnectReason;
 use crate::event::Upstream;
 use crate::telemetry::{register_counter, register_gauge};
@@ -11,6 +12,8 @@ const BYTES: &str = "almanac_source_bytes_total";
 const IGNORED: &str = "almanac_source_ignored_messages_total";
 const CONNECTS: &str = "almanac_source_connects_total";
 const DISCONNECTS: &str = "almanac_source_disconnects_total";
+/// Counted where gaps are found.
+pub(super) const GAPS: &str = "almanac_source_gaps_total";
 const QUEUE_FRAMES: &str = "almanac_source_queue_frames";
 const QUEUE_BYTES: &str = "almanac_source_queue_bytes";
 
@@ -25,6 +28,8 @@ pub fn describe_metrics() {
     register_counter(IGNORED, "Text messages received and ignored, by upstream.", &[upstreams]);
     register_counter(CONNECTS, "Websocket connections established.", &[]);
     register_counter(DISCONNECTS, "Connections lost and attempts failed, by reason.", &[("reason", &reasons)]);
+    let kinds: Vec<_> = GapKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    register_counter(GAPS, "Places found where an upstream's frames may be missing, by kind.", &[("kind", &kinds)]);
     register_gauge(QUEUE_FRAMES, "Frames handed on by sources and not yet finished by ingest.", &[]);
     register_gauge(QUEUE_BYTES, "Bytes of frames handed on by sources and not yet finished by ingest.", &[]);
 }
@@ -92,6 +97,8 @@ mod tests {
             "almanac_source_connects_total 0",
             "almanac_source_disconnects_total{reason=\"dead\"} 0",
             "almanac_source_disconnects_total{reason=\"too_large\"} 0",
+            "almanac_source_gaps_total{kind=\"jump\"} 0",
+            "almanac_source_gaps_total{kind=\"future_cursor\"} 0",
             "almanac_source_queue_frames 0",
             "almanac_source_queue_bytes 0",
         ] {

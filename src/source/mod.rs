@@ -5,10 +5,11 @@
 //! frames and bytes, so that back-pressure reaches the socket; and dumps, written and read.
 //! Always true: a frame leaves here exactly as it came, in the order it came, and memory stays bounded whatever a host
 //! or a file does. A host that fails is tried again for ever; a damaged dump is read as far as it can be.
-//! Never: looks into a frame. Which cursor to resume at is the caller's word.
+//! Never: looks into a frame. Which cursor to resume at is the caller's word; [`gap`] tells where frames may be missing.
 
 pub mod backfill;
 pub mod dump;
+pub mod gap;
 mod metric;
 mod queue;
 pub mod relay;

@@ -10,6 +10,8 @@
 pub(super) mod node;
 mod tree;
 
+pub use node::layer_of as key_layer;
+
 use super::car::Car;
 use super::frame::{Action, RawOp};
 use super::{Reason, Reject};
@@ -25,8 +27,7 @@ pub const EMPTY_TREE: Cid = Cid::new(
     ],
 );
 
-/// Whether each record that the operations write stands in the signed tree, and none of those that they remove, as far
-/// as the blocks show it.
+/// Whether each record that the operations write stands in the signed tree, and none of those that they remove.
 ///
 /// # Errors
 /// [`Reason::LeafMismatch`], [`Reason::LeafPresent`], and those of the tree itself.
@@ -36,13 +37,10 @@ pub(super) fn check_leaves(car: &Car<'_>, data: Cid, ops: &[RawOp<'_>]) -> Resul
     }
     let mut tree = Tree::open(car, data)?;
     for op in ops {
-        match (tree.get(op.path), op.cid) {
-            (Ok(found), Some(cid)) if found != Some(cid) => return Err(other_leaf(op.path, found, cid)),
-            (Ok(Some(found)), None) => return Err(still_there(op.path, found)),
-            (Ok(_), _) => {}
-            // Hosts whose commits are not to be undone need not show that a record is gone.
-            (Err(reject), None) if reject.reason == Reason::MissingNode => {}
-            (Err(reject), _) => return Err(reject),
+        match (tree.get(op.path)?, op.cid) {
+            (found, Some(cid)) if found != Some(cid) => return Err(other_leaf(op.path, found, cid)),
+            (Some(found), None) => return Err(still_there(op.path, found)),
+            _ => {}
         }
     }
     Ok(())

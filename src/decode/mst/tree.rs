@@ -274,6 +274,13 @@ impl<'a, 'c> Tree<'a, 'c> {
             && self.node(number).entries.is_empty()
         {
             root = self.node(number).left;
+            // A child that the CAR lacks has leaves of its own, or its CID is not the one that is asked for.
+            if let Link::Unread(cid) = root
+                && self.car.has(&cid)
+            {
+                let place = self.node(number).place_of(0, Place::default());
+                root = self.read(root, place)?.map_or(Link::None, Link::Node);
+            }
         }
         match root {
             Link::None => Ok(EMPTY_TREE),

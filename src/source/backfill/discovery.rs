@@ -185,7 +185,12 @@ impl List<'_> {
         tx.commit().await
     }
 
-    async fn advance(&self, connection: &mut PgConnection, next: Option<&str>, listed: usize) -> Result<(), sqlx::Error> {
+    async fn advance(
+        &self,
+        connection: &mut PgConnection,
+        next: Option<&str>,
+        listed: usize,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query(
             "update source.discovery
              set cursor = $3, accounts = accounts + $4, updated_at = now(),
@@ -263,7 +268,9 @@ async fn with_followed(network: &Network, pds: &str, dids: Vec<Did>, followed: &
 fn unsupported(error: HostError) -> DiscoveryError {
     match &error.kind {
         HostErrorKind::Status { code: 404 | 501, .. } => DiscoveryError::Unsupported { host: error.host },
-        HostErrorKind::Status { name: Some(name), .. } if matches!(&**name, "MethodNotImplemented" | "UnknownMethod") => {
+        HostErrorKind::Status { name: Some(name), .. }
+            if matches!(&**name, "MethodNotImplemented" | "UnknownMethod") =>
+        {
             DiscoveryError::Unsupported { host: error.host }
         }
         _ => error.into(),
@@ -271,7 +278,9 @@ fn unsupported(error: HostError) -> DiscoveryError {
 }
 
 /// Asks again while that may help.
-pub(super) async fn patient<T, F: Future<Output = Result<T, HostError>>>(mut ask: impl FnMut() -> F) -> Result<T, HostError> {
+pub(super) async fn patient<T, F: Future<Output = Result<T, HostError>>>(
+    mut ask: impl FnMut() -> F,
+) -> Result<T, HostError> {
     let mut pause = PAGE_PAUSE;
     for attempt in 1.. {
         match ask().await {

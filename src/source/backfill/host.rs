@@ -75,8 +75,11 @@ pub async fn host_failed(pool: &PgPool, host: &str, error: &str, pauses: &Pauses
     .fetch_one(pool)
     .await?;
     let failures = row.try_get("failures")?;
-    let failure =
-        HostFailure { failures, parked_until: row.try_get("parked_until")?, given_up: failures >= pauses.give_up_after };
+    let failure = HostFailure {
+        failures,
+        parked_until: row.try_get("parked_until")?,
+        given_up: failures >= pauses.give_up_after,
+    };
     if failure.given_up {
         // Those that wait for it are named too, so that nobody waits for them.
         sqlx::query(
@@ -127,10 +130,11 @@ pub async fn host_answered(pool: &PgPool, host: &str) -> Result<(), sqlx::Error>
 
 /// What is known against a host, if it is parked now.
 pub async fn host_pause(pool: &PgPool, host: &str, pauses: &Pauses) -> Result<Option<HostFailure>, sqlx::Error> {
-    let row = sqlx::query("select failures, parked_until from source.host_state where host = $1 and parked_until > now()")
-        .bind(host)
-        .fetch_optional(pool)
-        .await?;
+    let row =
+        sqlx::query("select failures, parked_until from source.host_state where host = $1 and parked_until > now()")
+            .bind(host)
+            .fetch_optional(pool)
+            .await?;
     row.map(|row| {
         let failures = row.try_get("failures")?;
         Ok(HostFailure {

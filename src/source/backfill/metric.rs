@@ -19,7 +19,11 @@ const LAST_RUN: &str = "almanac_source_coverage_last_run_timestamp_seconds";
 
 /// Describes the metrics of jobs and puts every series at zero.
 pub fn register_metrics() {
-    register_gauge(JOBS, "Jobs that compare and fetch repositories, by where they stand", &[("state", &["queued", "running", "failed"])]);
+    register_gauge(
+        JOBS,
+        "Jobs that compare and fetch repositories, by where they stand",
+        &[("state", &["queued", "running", "failed"])],
+    );
     let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
     register_counter(ENDED, "Jobs that ended, by how", &[("outcome", &outcomes)]);
     let strategies = ["sparse", "car", "list"];

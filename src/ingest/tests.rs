@@ -1,0 +1,470 @@
+//! Judging without a database: what becomes of frames and findings, and what is remembered.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::devnet::keys::{Curve, KeyForm, SigningKey};
+use crate::devnet::{Account, Commit, Repo, Tid, Write, cbor, frames};
+use crate::event::{
+    AccountStatus, Body, Delivery, Did, DidDocument, Environment, Handle, Observed, Rev, Upstream, UpstreamKind,
+    Verification,
+};
+use crate::filter::{CollectionSet, DidRule, DropReason, Policy};
+use crate::source::backfill::Reason as JobReason;
+
+const EVENT: &str = "community.lexicon.calendar.event";
+const POST: &str = "app.bsky.feed.post";
+
+fn policy() -> Policy {
+    Policy {
+        environment: Environment::parse("test").unwrap(),
+        collections: CollectionSet::parse([EVENT]).unwrap(),
+        dids: DidRule::Network,
+        allowed: HashSet::new(),
+        denied: HashSet::new(),
+    }
+}
+
+/// An account with its repository, and a clock.
+struct Author {
+    account: Account,
+    repo: Repo,
+    micros: i64,
+    seq: i64,
+}
+
+impl Author {
+    fn new(name: &str) -> Self {
+        let key = SigningKey::from_entropy(Curve::K256, [name.len() as u8 + 1; 32]);
+        let did = format!("did:plc:{name}");
+        let account = Account {
+            did: did.clone(),
+            handle: format!("{name}.test"),
+            pds: "https://pds.example.org".into(),
+            key: key.clone(),
+            key_form: KeyForm::Multikey,
+        };
+        Author { account, repo: Repo::new(did, key), micros: 1_760_000_000_000_000, seq: 0 }
+    }
+
+    fn did(&self) -> Did {
+        Did::parse(&self.account.did).unwrap()
+    }
+
+    fn stamp(&mut self) -> frames::Stamp<'_> {
+        self.seq += 1;
+        frames::Stamp { seq: self.seq, did: &self.account.did, micros: self.micros }
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Commit {
+        self.micros += 1_000_000;
+        self.repo.apply(writes, Tid::new(self.micros as u64, 1)).unwrap()
+    }
+
+    fn frame(&mut self, commit: &Commit) -> Vec<u8> {
+        frames::commit(self.stamp(), commit)
+    }
+
+    /// Makes a record and returns the frame that tells it.
+    fn create(&mut self, collection: &str, rkey: &str) -> Vec<u8> {
+        let commit = self.commit(&[create(collection, rkey)]);
+        self.frame(&commit)
+    }
+
+    fn document(&self) -> Arc<DidDocument> {
+        Arc::new(DidDocument::from_json(&self.did(), &self.account.did_document()).unwrap())
+    }
+
+    fn identity(&self) -> Finding {
+        let handle = FoundHandle::Leads(Handle::parse(&self.account.handle).unwrap());
+        Finding::Identity { document: self.document(), handle, time: Utc::now() }
+    }
+
+    fn rev(&self) -> Rev {
+        Rev::parse(&self.repo.head().unwrap().rev.to_string()).unwrap()
+    }
+}
+
+fn create(collection: &str, rkey: &str) -> Write {
+    let record = cbor::Value::map([("$type", cbor::Value::text(collection)), ("name", cbor::Value::text(rkey))]);
+    Write::Create { path: format!("{collection}/{rkey}"), record: record.encode() }
+}
+
+fn upstream(kind: UpstreamKind, name: &str) -> Arc<Upstream> {
+    Arc::new(Upstream { kind, name: name.into() })
+}
+
+/// A judge with a batch that collects everything.
+struct Bench {
+    judge: Judge,
+    batch: Batch,
+    policy: Policy,
+    relay: Arc<Upstream>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::trusting(Trust::Resolved)
+    }
+
+    fn trusting(trust: Trust) -> Self {
+        let judge = Judge::new((KnownRepos::new(), Holding::default()), trust, Arc::default(), None);
+        let relay = upstream(UpstreamKind::Relay, "relay.example.org");
+        Bench { judge, batch: Batch::default(), policy: policy(), relay }
+    }
+
+    fn see(&mut self, frame: Vec<u8>) {
+        let relay = self.relay.clone();
+        self.see_through(&relay, frame);
+    }
+
+    fn see_through(&mut self, upstream: &Arc<Upstream>, frame: Vec<u8>) {
+        let delivery = Delivery { upstream: upstream.clone(), seen_at: Utc::now(), live: true, frame: frame.into() };
+        self.judge.judge(&self.policy, &delivery, &mut self.batch);
+    }
+
+    fn find(&mut self, finding: Finding) {
+        self.judge.find(&self.policy, finding, Utc::now(), &mut self.batch);
+    }
+
+    /// Tells who the author is and lets go what waits for it.
+    fn identify(&mut self, author: &Author) {
+        self.find(author.identity());
+        let did = author.did();
+        let frames = self.batch.held.iter().filter(|held| held.1 == did).map(|held| (held.0, held.2.clone())).collect();
+        self.batch.held.retain(|held| held.1 != did);
+        self.find(Finding::Held { did, frames });
+    }
+
+    fn known(&self, author: &Author) -> &Known {
+        &self.judge.known[&author.did()]
+    }
+
+    fn puts(&self) -> Vec<(String, Verification)> {
+        let put = |observed: &'_ Observed| match &observed.event.body {
+            Body::Put { rkey, .. } => Some((rkey.to_string(), observed.verification)),
+            _ => None,
+        };
+        self.batch.events.iter().filter_map(put).collect()
+    }
+
+    fn jobs(&self) -> Vec<JobReason> {
+        self.batch.jobs.iter().map(|(_, reason)| *reason).collect()
+    }
+
+    fn refused(&self) -> Vec<&'static str> {
+        self.judge.tally.refused_by_reason().keys().map(|reason| reason.as_str()).collect()
+    }
+
+    fn dropped(&self, reason: DropReason) -> u64 {
+        self.judge.tally.dropped_by_reason().find(|(r, _)| *r == reason).unwrap().1
+    }
+
+    fn complete(&mut self, author: &Author, rev: Rev) {
+        let data = author.repo.head().unwrap().data;
+        self.find(Finding::Complete {
+            did: author.did(),
+            rev,
+            data: Some(data),
+            upstream: upstream(UpstreamKind::Pds, "pds.example.org"),
+            verification: Verification::Snapshot,
+            gone: vec![],
+            stored: oneshot::channel().0,
+        });
+    }
+}
+
+#[test]
+fn a_frame_waits_for_its_key_and_is_kept_once_it_is_known() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.see(anna.create(EVENT, "two"));
+    assert_eq!(bench.puts(), []);
+    assert_eq!((bench.batch.held.len(), bench.batch.asks.len()), (2, 1));
+    assert_eq!(bench.jobs(), [JobReason::NewAccount]);
+    bench.identify(&anna);
+    assert_eq!(bench.puts(), [("one".into(), Verification::Full), ("two".into(), Verification::Full)]);
+    assert_eq!(bench.known(&anna).waiting, None);
+    // Its first commit says itself that nothing was before it.
+    assert_eq!(bench.known(&anna).state, RepoState::Synced);
+    bench.see(anna.create(EVENT, "three"));
+    assert_eq!(bench.puts().len(), 3);
+}
+
+#[test]
+fn what_comes_while_frames_are_let_go_waits_behind_them() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.find(anna.identity());
+    // Its key is known now, but the frame before it is still on disk.
+    bench.see(anna.create(EVENT, "two"));
+    assert_eq!(bench.puts(), []);
+    let first = bench.batch.held.remove(0);
+    bench.find(Finding::Held { did: anna.did(), frames: vec![(first.0, first.2)] });
+    assert_eq!(bench.puts().len(), 1);
+    assert!(bench.known(&anna).waiting.is_some());
+    // So it is asked for once more.
+    assert_eq!(bench.batch.asks.len(), 2);
+    bench.identify(&anna);
+    assert_eq!(bench.puts().len(), 2);
+    assert_eq!(bench.jobs(), [JobReason::NewAccount]);
+}
+
+#[test]
+fn a_missing_revision_is_a_gap_until_a_snapshot_reaches_past_it() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    let before = anna.rev();
+    let _lost = anna.create(EVENT, "lost");
+    bench.see(anna.create(EVENT, "three"));
+    let gap = anna.rev();
+    // It is signed and true, whatever came before it.
+    assert_eq!(bench.puts().len(), 2);
+    assert_eq!((bench.known(&anna).state, bench.known(&anna).gap), (RepoState::Desynchronized, Some(gap)));
+    assert_eq!(bench.jobs(), [JobReason::NewAccount, JobReason::Desynchronized]);
+    // What follows it chains again and closes nothing.
+    bench.see(anna.create(EVENT, "four"));
+    assert_eq!(bench.known(&anna).state, RepoState::Desynchronized);
+    assert_eq!(bench.jobs().len(), 2);
+    // A host that lags behind does not close it either.
+    bench.complete(&anna, before);
+    assert_eq!(bench.known(&anna).state, RepoState::Desynchronized);
+    assert_eq!(bench.jobs().len(), 3);
+    bench.complete(&anna, anna.rev());
+    assert_eq!((bench.known(&anna).state, bench.known(&anna).gap), (RepoState::Synced, None));
+}
+
+#[test]
+fn an_account_seen_in_mid_life_is_partial_until_its_past_is_fetched() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    let _before = anna.create(EVENT, "before");
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    assert_eq!(bench.puts().len(), 1);
+    assert_eq!(bench.known(&anna).state, RepoState::Partial);
+    bench.complete(&anna, anna.rev());
+    assert_eq!(bench.known(&anna).state, RepoState::Synced);
+}
+
+#[test]
+fn other_collections_move_the_head_and_nothing_else() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    bench.see(anna.create(POST, "post"));
+    assert_eq!(bench.puts().len(), 1);
+    assert_eq!(bench.known(&anna).head.unwrap().0, anna.rev());
+    bench.see(anna.create(EVENT, "two"));
+    assert_eq!(bench.known(&anna).state, RepoState::Synced);
+}
+
+#[test]
+fn the_same_commit_through_two_upstreams_counts_once() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    let frame = anna.create(EVENT, "one");
+    bench.see(frame.clone());
+    bench.identify(&anna);
+    bench.see_through(&upstream(UpstreamKind::Pds, "pds.example.org"), frame);
+    assert_eq!((bench.puts().len(), bench.dropped(DropReason::Duplicate)), (1, 1));
+    // Another commit under the same rev, and an older one: neither moves anything.
+    let head = bench.known(&anna).head;
+    let mut twin = Author::new("anna");
+    let other = twin.create(EVENT, "other");
+    bench.see(other);
+    assert_eq!((bench.puts().len(), bench.dropped(DropReason::Duplicate)), (1, 2));
+    assert_eq!(bench.known(&anna).head, head);
+}
+
+#[test]
+fn a_bad_signature_is_looked_into_once_and_then_refused() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    let asked = bench.batch.asks.len();
+    // Signed with a key that no document names.
+    let mut thief = Author::new("anna");
+    thief.repo = Repo::new("did:plc:anna", SigningKey::from_entropy(Curve::K256, [99; 32]));
+    thief.micros = anna.micros + 5_000_000;
+    bench.see(thief.create(EVENT, "forged"));
+    assert_eq!((bench.batch.held.len(), bench.batch.asks.len()), (1, asked + 1));
+    bench.identify(&anna);
+    assert_eq!(bench.refused(), ["bad_signature"]);
+    assert_eq!(bench.puts().len(), 1);
+    assert!(bench.known(&anna).waiting.is_none());
+}
+
+#[test]
+fn a_new_key_is_found_by_looking_again() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    let key = SigningKey::from_entropy(Curve::P256, [7; 32]);
+    let (tree, rev) = (anna.repo.tree().clone(), anna.repo.head().unwrap().rev);
+    anna.repo = Repo::with_past("did:plc:anna", key.clone(), tree, rev);
+    anna.account.key = key;
+    bench.see(anna.create(EVENT, "two"));
+    assert_eq!(bench.puts().len(), 1);
+    bench.identify(&anna);
+    assert_eq!(bench.puts().len(), 2);
+    assert_eq!(bench.known(&anna).state, RepoState::Synced);
+}
+
+#[test]
+fn a_pds_may_speak_for_its_own_accounts_only() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    let (home, stranger) =
+        (upstream(UpstreamKind::Pds, "pds.example.org"), upstream(UpstreamKind::Pds, "dev.example.org"));
+    let two = anna.create(EVENT, "two");
+    bench.see_through(&stranger, two.clone());
+    bench.identify(&anna);
+    assert_eq!((bench.refused(), bench.puts().len()), (vec!["wrong_host"], 1));
+    bench.see_through(&home, two);
+    assert_eq!(bench.puts().len(), 2);
+}
+
+#[test]
+fn a_did_that_does_not_exist_gets_nothing_in() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.find(Finding::NoIdentity { did: anna.did(), why: "there is no such DID".into() });
+    assert_eq!((bench.refused(), bench.puts().len()), (vec!["identity_unknown"], 0));
+    assert_eq!(bench.batch.released.len(), 1);
+    // The next one is looked up again.
+    bench.see(anna.create(EVENT, "two"));
+    assert_eq!(bench.batch.asks.len(), 2);
+}
+
+#[test]
+fn a_sync_with_another_tree_is_a_gap() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    // The same tree at a later revision.
+    let commit = anna.commit(&[]);
+    let sync = frames::sync(anna.stamp(), &commit.head);
+    bench.see(sync);
+    assert_eq!(bench.known(&anna).state, RepoState::Synced);
+    assert_eq!(bench.known(&anna).head.unwrap().0, anna.rev());
+    let commit = anna.commit(&[create(EVENT, "untold")]);
+    let sync = frames::sync(anna.stamp(), &commit.head);
+    bench.see(sync);
+    assert_eq!((bench.known(&anna).state, bench.known(&anna).gap), (RepoState::Desynchronized, Some(anna.rev())));
+    assert_eq!(bench.jobs().last(), Some(&JobReason::Desynchronized));
+}
+
+#[test]
+fn a_stream_says_to_look_again_and_the_directory_says_what_is_there() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    let handles = |bench: &Bench| {
+        let of = |o: &Observed| match &o.event.body {
+            Body::Identity { handle, .. } => Some(handle.as_ref().map_or(String::new(), |h| h.to_string())),
+            _ => None,
+        };
+        bench.batch.events.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(handles(&bench), ["anna.test"]);
+    let asked = bench.batch.asks.len();
+    let claim = frames::identity(anna.stamp(), Some("somebody-famous.test"));
+    bench.see(claim);
+    assert_eq!((handles(&bench).len(), bench.batch.asks.len()), (1, asked + 1));
+    assert!(bench.known(&anna).identity_due);
+    bench.find(Finding::Identity { document: anna.document(), handle: FoundHandle::Nowhere, time: Utc::now() });
+    assert_eq!(handles(&bench), ["anna.test", "handle.invalid"]);
+    assert!(!bench.known(&anna).identity_due);
+    // Nothing new, nothing told.
+    bench.find(Finding::Identity { document: anna.document(), handle: FoundHandle::Nowhere, time: Utc::now() });
+    assert_eq!(handles(&bench).len(), 2);
+    // While nobody can say, it stays due.
+    bench.find(Finding::Identity { document: anna.document(), handle: FoundHandle::Unsaid, time: Utc::now() });
+    assert!(bench.known(&anna).identity_due);
+    assert_eq!(handles(&bench).len(), 2);
+}
+
+#[test]
+fn a_hidden_account_that_writes_is_asked_about_and_one_that_returns_is_compared() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    anna.micros += 1_000_000;
+    let off = frames::account(anna.stamp(), false, Some("deactivated"));
+    bench.see(off);
+    assert!(bench.known(&anna).is_hidden());
+    bench.see(anna.create(EVENT, "two"));
+    assert_eq!(bench.jobs().last(), Some(&JobReason::Coverage));
+    // The host itself answers for it: what the relay said is stale.
+    bench.complete(&anna, anna.rev());
+    assert!(!bench.known(&anna).is_hidden());
+    let last = &bench.batch.events.last().unwrap().event.body;
+    assert!(matches!(last, Body::Account { active: true, status: AccountStatus::Active, .. }), "{last:?}");
+    assert_eq!(bench.jobs().last(), Some(&JobReason::Reactivated));
+}
+
+#[test]
+fn a_frame_from_the_future_is_refused() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    anna.micros = (Utc::now() + TimeDelta::minutes(6)).timestamp_micros();
+    bench.see(anna.create(EVENT, "late"));
+    assert_eq!((bench.refused(), bench.puts().len()), (vec!["future_rev"], 1));
+}
+
+#[test]
+fn given_documents_are_a_closed_world() {
+    let (mut anna, mut ben) = (Author::new("anna"), Author::new("benjamin"));
+    let document = DidDocument::clone(&anna.document());
+    let mut bench = Bench::trusting(Trust::given(crate::decode::Level::Full, [document]));
+    bench.see(anna.create(EVENT, "one"));
+    bench.see(ben.create(EVENT, "two"));
+    assert_eq!((bench.puts().len(), bench.refused()), (1, vec!["no_key"]));
+    assert!(bench.batch.held.is_empty() && bench.batch.asks.is_empty() && bench.batch.jobs.is_empty());
+}
+
+#[test]
+fn more_than_may_wait_is_fetched_instead() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.judge.holding = Holding::full();
+    bench.see(anna.create(EVENT, "one"));
+    assert_eq!((bench.batch.held.len(), bench.dropped(DropReason::HeldFull)), (0, 1));
+    assert_eq!((bench.known(&anna).state, bench.known(&anna).gap), (RepoState::Desynchronized, Some(anna.rev())));
+    assert_eq!(bench.jobs().last(), Some(&JobReason::Desynchronized));
+}
+
+#[test]
+fn found_records_enter_as_a_snapshot_of_one_revision() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    let commit = anna.commit(&[create(EVENT, "old"), create(POST, "post")]);
+    let record = |rkey: &str, collection: &str, i: usize| FoundRecord {
+        collection: crate::event::Nsid::parse(collection).unwrap(),
+        rkey: crate::event::Rkey::parse(rkey).unwrap(),
+        cid: commit.records[i].0,
+        record: commit.records[i].1.clone().into(),
+    };
+    let time: DateTime<Utc> = Utc::now();
+    bench.find(Finding::Records {
+        did: anna.did(),
+        rev: anna.rev(),
+        upstream: upstream(UpstreamKind::Pds, "pds.example.org"),
+        verification: Verification::Snapshot,
+        records: vec![record("old", EVENT, 0), record("post", POST, 1)],
+    });
+    bench.complete(&anna, anna.rev());
+    assert_eq!(bench.puts(), [("old".into(), Verification::Snapshot)]);
+    assert!(bench.batch.events.iter().all(|o| !o.live && o.seq.is_none() && o.seen_at >= time));
+    assert!(matches!(bench.batch.events.last().unwrap().event.body, Body::Snapshot { .. }));
+    assert_eq!(bench.known(&anna).state, RepoState::Synced);
+    bench.identify(&anna);
+    // Live events chain to it.
+    bench.see(anna.create(EVENT, "new"));
+    assert_eq!(bench.known(&anna).state, RepoState::Synced);
+    assert_eq!(bench.jobs(), [JobReason::NewAccount]);
+}
