@@ -88,6 +88,33 @@ pub const KEYS: &[Key] = &[
         Some("24"),
         "how long a DID document is believed unless an event says it changed",
     ),
+    text(
+        "backfill.mode",
+        "ALMANAC_BACKFILL",
+        Some("auto"),
+        "auto: fetch what no stream brings (first start, gaps, new accounts); off: only when asked",
+    ),
+    text("backfill.strategy", "ALMANAC_BACKFILL_STRATEGY", Some("auto"), "auto, sparse, car or list"),
+    text("backfill.workers", "ALMANAC_BACKFILL_WORKERS", Some("24"), "repositories compared or fetched at once"),
+    text("backfill.per_host", "ALMANAC_BACKFILL_PER_HOST", Some("4"), "of these, at once on one host"),
+    text(
+        "backfill.coverage_every",
+        "ALMANAC_COVERAGE_EVERY",
+        Some("6h"),
+        "how often all accounts are compared with their hosts, such as 6h; off: never",
+    ),
+    text(
+        "backfill.repo_bytes_max",
+        "ALMANAC_REPO_BYTES_MAX",
+        Some("2000000000"),
+        "repositories larger than this many bytes are not fetched whole",
+    ),
+    text(
+        "backfill.host_pause",
+        "ALMANAC_HOST_PAUSE",
+        Some("2s"),
+        "how long a host is left alone after its first failure; each further one waits four times as long, up to 1h",
+    ),
     list(
         "filter.collections",
         "ALMANAC_COLLECTIONS",

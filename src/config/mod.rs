@@ -5,6 +5,7 @@
 //! named, a guess.
 
 mod age;
+mod backfill;
 mod did_docs;
 mod key;
 mod layers;
@@ -12,6 +13,7 @@ mod network;
 mod settings;
 
 pub use age::age_text;
+pub use backfill::BackfillSettings;
 pub use did_docs::{DidDocs, DidDocsError};
 pub use key::{KEYS, Key};
 pub use layers::{ConfigError, Layers, Shown, Source};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 
 use super::age::parse_age;
+use super::backfill::{self, BackfillSettings};
 use super::layers::{ConfigError, Layers};
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub deny_file: Option<PathBuf>,
     /// How long after an account was deleted its records leave the log.
     pub purge_after: TimeDelta,
+    /// How repositories are compared and fetched.
+    pub backfill: BackfillSettings,
     collections: CollectionSet,
     dids: DidRule,
     allow: HashSet<Did>,
@@ -131,6 +134,7 @@ impl Settings {
             deny_file: parse("filter.deny_file").map(PathBuf::from),
             purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
                 .map_err(|e| layers.refuse("accounts.purge_after", e))?,
+            backfill: backfill::settings(layers)?,
             collections,
             dids: rule,
             allow: dids("filter.allow")?,

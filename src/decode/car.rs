@@ -105,7 +105,7 @@ pub fn check_hash(cid: &Cid, bytes: &[u8]) -> Result<(), Reject> {
 }
 
 /// The length of the section at `at`, and where its content starts.
-fn section(bytes: &[u8], at: usize) -> Result<(usize, usize), Reject> {
+pub(super) fn section(bytes: &[u8], at: usize) -> Result<(usize, usize), Reject> {
     let wrong = |what: &str| Reject::new(Reason::CarLength, format!("{what} at byte {at} of the CAR"));
     let mut len = 0u64;
     // Nothing here is longer than 2,000,000 bytes: four groups of seven bits hold that.

@@ -6,6 +6,7 @@
 //! clock, a panic.
 
 mod car;
+mod car_blocks;
 mod car_stream;
 pub mod cbor;
 mod chain;
@@ -21,6 +22,7 @@ mod reject;
 mod walk;
 
 pub use car::{Car, check_hash};
+pub use car_blocks::car_blocks;
 pub use car_stream::{CarPart, CarStream, MAX_SECTION_BYTES};
 pub use chain::{Chain, Head, chain, chain_reject};
 pub use checks::{Checks, Level, MAX_REV_AHEAD};

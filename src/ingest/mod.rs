@@ -20,6 +20,8 @@ mod inlet;
 mod judge;
 mod known;
 mod pipeline;
+mod repos;
+pub mod resync;
 mod scope;
 mod tally;
 mod trust;
@@ -31,7 +33,8 @@ pub use inlet::{Finding, Findings, FoundHandle, FoundRecord, IngestEnded, Inlet,
 pub use judge::{HostWord, Judge, SeqRange};
 pub use known::{Hosting, Known, KnownRepos, RepoState, Waiting, Who};
 pub use pipeline::{Ingest, IngestError, Report, Sink};
-pub use scope::{Cursor, Cursors, load_cursors, load_known};
+pub use repos::{RepoView, load_repos};
+pub use scope::{Cursor, Cursors, load_cursors, load_known, load_scope, queue_incomplete};
 pub use tally::{Tally, register_metrics};
 pub use trust::{Given, Trust};
 

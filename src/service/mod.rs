@@ -4,6 +4,7 @@
 //! others wait as its standby; on a stop signal sources end first, then what they delivered is written. Never: a decision
 //! that belongs to a room.
 
+pub mod backfill;
 pub mod lead;
 pub mod lists;
 pub mod overview;
@@ -78,6 +79,7 @@ pub fn trust(settings: &Settings, live: bool) -> anyhow::Result<Trust> {
 /// Makes every metric exist at zero.
 pub fn register_metrics() {
     crate::source::describe_metrics();
+    crate::source::backfill::register_metrics();
     crate::ingest::register_metrics();
     crate::projection::register_metrics();
     crate::api::register_metrics();

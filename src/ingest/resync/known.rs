@@ -15,13 +15,13 @@ pub(super) struct Known {
     pub synced: bool,
     /// The endpoint of its host, as last read.
     pub pds: Option<String>,
-    /// Whether its document was ever read.
-    pub identified: bool,
+    /// Its signing key as last read, as `did:key:…`.
+    pub signing_key: Option<String>,
 }
 
 impl Known {
     pub async fn load(connection: &mut PgConnection, did: &Did) -> Result<Self, sqlx::Error> {
-        let row = sqlx::query("select rev, state, pds, identity_at is not null as identified from ingest.repo where did = $1")
+        let row = sqlx::query("select rev, state, pds, signing_key from ingest.repo where did = $1")
             .bind(did.as_str())
             .fetch_optional(connection)
             .await?;
@@ -33,12 +33,15 @@ impl Known {
             rev,
             synced: row.try_get::<String, _>("state")? == "synced",
             pds: row.try_get("pds")?,
-            identified: row.try_get("identified")?,
+            signing_key: row.try_get("signing_key")?,
         })
     }
 }
 
 /// Whether an account is in scope.
 pub(super) async fn in_scope(connection: &mut PgConnection, did: &Did) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from ingest.repo where did = $1)").bind(did.as_str()).fetch_one(connection).await
+    sqlx::query_scalar("select exists (select from ingest.repo where did = $1)")
+        .bind(did.as_str())
+        .fetch_one(connection)
+        .await
 }

@@ -36,7 +36,7 @@ use crate::decode::PublicKey;
 use crate::event::{AccountStatus, Cid, Did, DidDocument, Rev, Upstream, UpstreamKind, Verification};
 use crate::event_log::{last_account_word, live_records_without};
 use crate::filter::Policy;
-use crate::ingest::inlet::{Finding, Inlet};
+use crate::ingest::inlet::{Finding, FoundHandle, Inlet};
 use crate::network::{Freshness, HostError, IdentityError, LatestCommit, Network, RepoProblem, authority};
 use crate::source::backfill::{Outcome, Reason, Strategy, record_fetch};
 use crate::telemetry::crash_point;
@@ -169,13 +169,21 @@ impl Resync {
             let mut connection = self.pool.acquire().await?;
             (Known::load(&mut connection, &target.did).await?, last_account_word(&mut connection, &target.did).await?)
         };
-        let news = !known.identified || known.pds.as_deref() != Some(&*target.endpoint) || reason != Reason::Coverage;
+        // What is compared every few hours tells its identity only when that changed: the log must not grow by it.
+        let key = key_of(&target.document).ok().map(|key| key.to_did_key());
+        let news =
+            reason != Reason::Coverage || known.pds.as_deref() != Some(&*target.endpoint) || known.signing_key != key;
         let (handle, latest) = tokio::join!(
             async {
-                // A handle that nobody can look up now is neither good nor bad, which is what none says.
-                match news.then(|| tokio::time::timeout(HANDLE_PATIENCE, self.network.verified_handle(&target.document))) {
-                    Some(looked) => looked.await.ok().and_then(Result::ok).flatten(),
-                    None => None,
+                match news
+                    .then(|| tokio::time::timeout(HANDLE_PATIENCE, self.network.verified_handle(&target.document)))
+                {
+                    Some(looked) => match looked.await {
+                        Ok(Ok(Some(handle))) => FoundHandle::Leads(handle),
+                        Ok(Ok(None)) => FoundHandle::Nowhere,
+                        Ok(Err(_)) | Err(_) => FoundHandle::Unsaid,
+                    },
+                    None => FoundHandle::Unsaid,
                 }
             },
             self.network.latest_commit(&target.endpoint, &target.did)
@@ -194,7 +202,7 @@ impl Resync {
         }
         if let Some(ours) = known.rev {
             if latest.rev < ours {
-                self.unchanged(target, latest.rev).await?;
+                self.rolled_back(target).await?;
                 return Err(Trouble::RolledBack { theirs: latest.rev, ours });
             }
             if latest.rev == ours && known.synced && reason != Reason::Reactivated {
@@ -206,9 +214,9 @@ impl Resync {
     }
 
     /// Tries the strategies in order, and tells ingest that all is there once one of them got through.
-    async fn fetch(
-        &self,
-        target: &Target,
+    async fn fetch<'a>(
+        &'a self,
+        target: &'a Target,
         mut latest: LatestCommit,
         ours: Option<Rev>,
         asked: Strategy,
@@ -293,7 +301,14 @@ impl Resync {
 
     async fn unchanged(&self, target: &Target, rev: Rev) -> Result<(), Trouble> {
         let (stored, done) = oneshot::channel();
-        self.send(Finding::Unchanged { did: target.did.clone(), rev, stored }).await?;
+        self.send(Finding::Unchanged { did: target.did.clone(), rev, upstream: target.upstream.clone(), stored })
+            .await?;
+        done.await.map_err(|_| Trouble::NotTaken)
+    }
+
+    async fn rolled_back(&self, target: &Target) -> Result<(), Trouble> {
+        let (stored, done) = oneshot::channel();
+        self.send(Finding::RolledBack { did: target.did.clone(), stored }).await?;
         done.await.map_err(|_| Trouble::NotTaken)
     }
 
@@ -360,7 +375,9 @@ impl Resync {
 /// Whether a newer DID document may be what is missing.
 fn is_about_identity(trouble: &Trouble) -> bool {
     match trouble {
-        Trouble::Host(error) => error.repo_problem() == Some(RepoProblem::NotFound) || error.not_before.is_none() && !error.passes(),
+        Trouble::Host(error) => {
+            error.repo_problem() == Some(RepoProblem::NotFound) || error.not_before.is_none() && !error.passes()
+        }
         Trouble::Refused(_) => true,
         _ => false,
     }

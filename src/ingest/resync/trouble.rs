@@ -24,6 +24,12 @@ pub enum Trouble {
         /// In which time.
         seconds: u64,
     },
+    /// The repository ends in its middle.
+    #[error("the repository ends in its middle, after {bytes} bytes")]
+    CutShort {
+        /// What came.
+        bytes: u64,
+    },
     /// What the host sent breaks the protocol.
     #[error("{0}")]
     Refused(String),
@@ -90,7 +96,9 @@ impl Trouble {
             },
             Trouble::Refused(_) => Outcome::Refused,
             Trouble::RolledBack { .. } => Outcome::RolledBack,
-            Trouble::TooSlow { .. } | Trouble::MovedOn | Trouble::Missing(_) => Outcome::HostError,
+            Trouble::TooSlow { .. } | Trouble::CutShort { .. } | Trouble::MovedOn | Trouble::Missing(_) => {
+                Outcome::HostError
+            }
             Trouble::Spool(_) | Trouble::IngestEnded | Trouble::NotTaken | Trouble::Database(_) => Outcome::HostError,
         }
     }
@@ -112,7 +120,11 @@ impl Trouble {
         };
         match self {
             Trouble::Identity(IdentityError::Unreachable(error)) | Trouble::Host(error) => by_host(error),
-            Trouble::TooSlow { .. } | Trouble::MovedOn | Trouble::Missing(_) | Trouble::NotTaken => Disposal::Retry,
+            Trouble::TooSlow { .. }
+            | Trouble::CutShort { .. }
+            | Trouble::MovedOn
+            | Trouble::Missing(_)
+            | Trouble::NotTaken => Disposal::Retry,
             Trouble::Identity(_) | Trouble::Incomplete(_) | Trouble::Refused(_) | Trouble::RolledBack { .. } => {
                 Disposal::GiveUp
             }
@@ -132,7 +144,7 @@ impl Trouble {
     /// signature is wrong is the same to all of them.
     pub(super) fn falls_back(&self, from: Strategy) -> bool {
         match self {
-            Trouble::MovedOn | Trouble::Missing(_) | Trouble::TooSlow { .. } => true,
+            Trouble::MovedOn | Trouble::Missing(_) | Trouble::TooSlow { .. } | Trouble::CutShort { .. } => true,
             Trouble::Host(error) => {
                 error.repo_problem().is_none()
                     && match &error.kind {

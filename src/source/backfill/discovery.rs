@@ -47,15 +47,6 @@ pub enum DiscoveryError {
     Database(#[from] sqlx::Error),
 }
 
-/// A page's accounts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Accounts with records in the collection.
-    pub dids: Vec<Did>,
-    /// Entries that were no DIDs.
-    pub unreadable: usize,
-}
-
 /// What reading a list to its end brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Discovered {
@@ -63,6 +54,22 @@ pub struct Discovered {
     pub accounts: u64,
     /// Of these, how many were made jobs.
     pub jobs: u64,
+}
+
+/// Whether any list was ever begun.
+pub async fn ever_discovered(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from source.discovery)").fetch_one(pool).await
+}
+
+/// Whether a host's list was read to its end. An empty collection means all accounts of a PDS.
+pub async fn is_discovered(pool: &PgPool, host: &str, collection: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (select from source.discovery where host = $1 and collection = $2 and finished_at is not null)",
+    )
+    .bind(host)
+    .bind(collection)
+    .fetch_one(pool)
+    .await
 }
 
 /// Lists to be read from the start the next time, not from where they were left.
@@ -120,22 +127,9 @@ pub async fn discover_pds(
     for _ in 0..PAGES_MAX {
         let Page { items, cursor: next, .. } = patient(|| network.list_repos(pds, cursor.as_deref())).await?;
         let listed = items.len();
-        let active: Vec<Did> = items.into_iter().filter(|repo| repo.active).map(|repo| repo.did).collect();
-        let wanted: Vec<JobRequest> = active.iter().filter_map(&request).collect();
-        let has_any = |request: JobRequest| async {
-            match patient(|| network.describe_repo(pds, &request.did)).await {
-                Ok(repo) => repo.collections.iter().any(|c| followed(c.as_str())).then_some(request),
-                Err(error) if error.repo_problem().is_some() => None,
-                // Better one look too many.
-                Err(_) => Some(request),
-            }
-        };
-        let requests: Vec<JobRequest> = stream::iter(wanted)
-            .map(has_any)
-            .buffer_unordered(DESCRIBE_AT_ONCE)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
+        let wanted = items.into_iter().filter(|repo| repo.active && request(&repo.did).is_some()).map(|repo| repo.did);
+        let having = with_followed(network, pds, wanted.collect(), &followed).await;
+        let requests: Vec<JobRequest> = having.iter().filter_map(&request).collect();
         done.accounts += listed as u64;
         done.jobs += requests.len() as u64;
         list.store(&requests, next.as_deref(), listed).await?;
@@ -211,6 +205,64 @@ impl List<'_> {
         .await?;
         Ok(())
     }
+}
+
+/// Reads a relay's list of one collection to its end, without noting anything.
+///
+/// # Errors
+/// As [`discover_by_collection`].
+pub async fn list_by_collection(
+    network: &Network,
+    relay: &str,
+    collection: &Nsid,
+    mut page: impl FnMut(Vec<Did>),
+) -> Result<(), DiscoveryError> {
+    let mut cursor: Option<Box<str>> = None;
+    for _ in 0..PAGES_MAX {
+        let answer = patient(|| network.list_repos_by_collection(relay, collection, cursor.as_deref())).await;
+        let Page { items, cursor: next, .. } = answer.map_err(unsupported)?;
+        page(items);
+        match next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
+    Err(DiscoveryError::Endless { host: relay.into() })
+}
+
+/// Reads a PDS's list of repositories to its end and asks each what it has, without noting anything.
+///
+/// # Errors
+/// As [`discover_by_collection`].
+pub async fn list_pds(
+    network: &Network,
+    pds: &str,
+    followed: impl Fn(&str) -> bool,
+    mut page: impl FnMut(Vec<Did>),
+) -> Result<(), DiscoveryError> {
+    let mut cursor: Option<Box<str>> = None;
+    for _ in 0..PAGES_MAX {
+        let Page { items, cursor: next, .. } = patient(|| network.list_repos(pds, cursor.as_deref())).await?;
+        let active = items.into_iter().filter(|repo| repo.active).map(|repo| repo.did).collect();
+        page(with_followed(network, pds, active, &followed).await);
+        match next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
+    Err(DiscoveryError::Endless { host: pds.into() })
+}
+
+/// Those of a PDS's accounts that have something followed, or that would not say: better one look too many.
+async fn with_followed(network: &Network, pds: &str, dids: Vec<Did>, followed: &impl Fn(&str) -> bool) -> Vec<Did> {
+    let has_any = |did: Did| async move {
+        match patient(|| network.describe_repo(pds, &did)).await {
+            Ok(repo) => repo.collections.iter().any(|c| followed(c.as_str())).then_some(did),
+            Err(error) if error.repo_problem().is_some() => None,
+            Err(_) => Some(did),
+        }
+    };
+    stream::iter(dids).map(has_any).buffer_unordered(DESCRIBE_AT_ONCE).filter_map(std::future::ready).collect().await
 }
 
 fn unsupported(error: HostError) -> DiscoveryError {

@@ -13,14 +13,20 @@ on conflict (did) do update set
     -- What runs now may have looked before this was asked: it runs once more.
     again = job.state = 'running',
     state = case when job.state = 'running' then 'running' else 'queued' end,
-    -- A job that waits keeps the more urgent reason; one that is over, or that will run again, takes the new one.
-    reason = case when job.state = 'queued' and job.priority > excluded.priority then job.reason else excluded.reason end,
-    strategy = case when job.state = 'queued' and job.priority > excluded.priority then job.strategy else excluded.strategy end,
+    -- The more urgent reason stays; a job that is over takes the new one.
+    reason = case
+        when job.state in ('queued', 'running') and job.priority > excluded.priority then job.reason
+        else excluded.reason
+    end,
+    strategy = case
+        when job.state in ('queued', 'running') and job.priority > excluded.priority then job.strategy
+        else excluded.strategy
+    end,
     priority = case
-        when job.state = 'queued' or job.again then greatest(job.priority, excluded.priority)
+        when job.state in ('queued', 'running') then greatest(job.priority, excluded.priority)
         else excluded.priority
     end,
-    queued_at = case when job.state = 'queued' then job.queued_at else now() end,
+    queued_at = now(),
     -- Who is asked for by a person goes now. A failed one that is merely mentioned again goes soon, not at once: its
     -- account may be mentioned with every frame.
     attempts = case

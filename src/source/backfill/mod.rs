@@ -13,7 +13,10 @@ mod metric;
 mod queue;
 mod summary;
 
-pub use discovery::{Discovered, DiscoveryError, Found, discover_by_collection, discover_pds, forget_discovery};
+pub use discovery::{
+    Discovered, DiscoveryError, discover_by_collection, discover_pds, ever_discovered, forget_discovery, is_discovered,
+    list_by_collection, list_pds,
+};
 pub use host::{
     HostFailure, HostTrouble, Pauses, host_answered, host_failed, host_limited, host_pause, troubled_hosts,
 };
@@ -21,5 +24,5 @@ pub use job::{Job, JobRequest, JobState, Outcome, Reason, Strategy, UnknownWord}
 pub use metric::{count_outcome, record_fetch, register_metrics, show_coverage, show_queue};
 pub use queue::{claim, defer, enqueue, ever_done, fail, finish, reset_running, retry_later};
 pub use summary::{
-    HostSummary, JobFailure, JobState as StateOfJob, QueueCounts, counts, failures_since, per_host_since, states_of,
+    HostSummary, JobView, QueueCounts, counts, counts_since, ends_since, failures_since, now, per_host_since, states_of,
 };

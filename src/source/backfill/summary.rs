@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Row};
 
+use super::job::Reason;
+
 /// How many jobs stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct QueueCounts {
@@ -20,7 +22,7 @@ pub struct QueueCounts {
 
 /// Where one account's job stands.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct JobState {
+pub struct JobView {
     /// Which account.
     pub did: String,
     /// The word of its state.
@@ -60,9 +62,6 @@ pub struct HostSummary {
     pub seconds: f64,
 }
 
-/// A job that failed.
-pub type JobFailure = JobState;
-
 /// How many jobs stand where.
 pub async fn counts(pool: &PgPool) -> Result<QueueCounts, sqlx::Error> {
     let row = sqlx::query(
@@ -75,6 +74,32 @@ pub async fn counts(pool: &PgPool) -> Result<QueueCounts, sqlx::Error> {
     )
     .fetch_one(pool)
     .await?;
+    queue_counts(&row)
+}
+
+/// The same of the jobs for this reason that were asked for since then.
+pub async fn counts_since(pool: &PgPool, reason: Reason, since: DateTime<Utc>) -> Result<QueueCounts, sqlx::Error> {
+    let row = sqlx::query(
+        "select count(*) filter (where state = 'queued') as queued,
+             count(*) filter (where state = 'queued' and not_before > now()) as waiting,
+             count(*) filter (where state = 'running') as running,
+             count(*) filter (where state = 'done') as done,
+             count(*) filter (where state = 'failed') as failed
+         from source.backfill_job where reason = $1 and queued_at >= $2",
+    )
+    .bind(reason.as_str())
+    .bind(since)
+    .fetch_one(pool)
+    .await?;
+    queue_counts(&row)
+}
+
+/// The database's clock: what times of jobs are compared with.
+pub async fn now(pool: &PgPool) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query_scalar("select now()").fetch_one(pool).await
+}
+
+fn queue_counts(row: &sqlx::postgres::PgRow) -> Result<QueueCounts, sqlx::Error> {
     Ok(QueueCounts {
         queued: row.try_get("queued")?,
         waiting: row.try_get("waiting")?,
@@ -85,7 +110,7 @@ pub async fn counts(pool: &PgPool) -> Result<QueueCounts, sqlx::Error> {
 }
 
 /// Where the jobs of these accounts stand.
-pub async fn states_of(pool: &PgPool, dids: &[&str]) -> Result<Vec<JobState>, sqlx::Error> {
+pub async fn states_of(pool: &PgPool, dids: &[&str]) -> Result<Vec<JobView>, sqlx::Error> {
     let rows = sqlx::query("select did, state, outcome, host, error from source.backfill_job where did = any($1)")
         .bind(dids)
         .fetch_all(pool)
@@ -93,12 +118,18 @@ pub async fn states_of(pool: &PgPool, dids: &[&str]) -> Result<Vec<JobState>, sq
     rows.iter().map(job_state).collect()
 }
 
-/// Jobs that were given up since then: at most `limit`.
-pub async fn failures_since(pool: &PgPool, since: DateTime<Utc>, limit: i64) -> Result<Vec<JobFailure>, sqlx::Error> {
+/// Jobs for this reason that were asked for since then and given up: at most `limit`.
+pub async fn failures_since(
+    pool: &PgPool,
+    reason: Reason,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<JobView>, sqlx::Error> {
     let rows = sqlx::query(
         "select did, state, outcome, host, error from source.backfill_job
-         where state = 'failed' and finished_at >= $1 order by outcome, host, did limit $2",
+         where state = 'failed' and reason = $1 and queued_at >= $2 order by outcome, host, did limit $3",
     )
+    .bind(reason.as_str())
     .bind(since)
     .bind(limit)
     .fetch_all(pool)
@@ -106,8 +137,12 @@ pub async fn failures_since(pool: &PgPool, since: DateTime<Utc>, limit: i64) -> 
     rows.iter().map(job_state).collect()
 }
 
-/// What jobs that ended since then did, per host.
-pub async fn per_host_since(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<HostSummary>, sqlx::Error> {
+/// What jobs for this reason that were asked for since then did, per host.
+pub async fn per_host_since(
+    pool: &PgPool,
+    reason: Reason,
+    since: DateTime<Utc>,
+) -> Result<Vec<HostSummary>, sqlx::Error> {
     let rows = sqlx::query(
         "select coalesce(host, '') as host, count(*) as accounts,
              count(*) filter (where outcome = 'fetched_sparse') as sparse,
@@ -119,10 +154,11 @@ pub async fn per_host_since(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<H
              coalesce(sum(bytes), 0)::bigint as bytes, coalesce(sum(records), 0)::bigint as records,
              coalesce(sum(extract(epoch from finished_at - started_at)), 0)::float8 as seconds
          from source.backfill_job
-         where finished_at >= $1
+         where state in ('done', 'failed') and reason = $1 and queued_at >= $2
          group by 1
          order by accounts desc, host",
     )
+    .bind(reason.as_str())
     .bind(since)
     .fetch_all(pool)
     .await?;
@@ -145,12 +181,28 @@ pub async fn per_host_since(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<H
         .collect()
 }
 
-fn job_state(row: &sqlx::postgres::PgRow) -> Result<JobState, sqlx::Error> {
-    Ok(JobState {
+fn job_state(row: &sqlx::postgres::PgRow) -> Result<JobView, sqlx::Error> {
+    Ok(JobView {
         did: row.try_get("did")?,
         state: row.try_get("state")?,
         outcome: row.try_get("outcome")?,
         host: row.try_get("host")?,
         error: row.try_get("error")?,
     })
+}
+
+/// How the jobs for this reason that were asked for since then ended: DID and outcome.
+pub async fn ends_since(
+    pool: &PgPool,
+    reason: Reason,
+    since: DateTime<Utc>,
+) -> Result<Vec<(String, String)>, sqlx::Error> {
+    sqlx::query_as(
+        "select did, outcome from source.backfill_job
+         where reason = $1 and queued_at >= $2 and state in ('done', 'failed') and outcome is not null",
+    )
+    .bind(reason.as_str())
+    .bind(since)
+    .fetch_all(pool)
+    .await
 }

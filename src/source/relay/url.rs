@@ -86,6 +86,11 @@ impl RelayUrl {
         }
     }
 
+    /// The address for XRPC calls: `https://host`, without a final slash.
+    pub fn http(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.name())
+    }
+
     /// The upstream that this address is.
     pub fn upstream(&self, kind: UpstreamKind) -> Upstream {
         Upstream { kind, name: self.name().into() }

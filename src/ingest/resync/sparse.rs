@@ -1,0 +1,78 @@
+//! The cheapest way that proves everything: from the signed commit down the tree, only towards followed records. Each level
+//! is one round of requests; a repository of any size costs a few kilobytes beside its followed records.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::rows::Rows;
+use super::trouble::Trouble;
+use super::walk::{BlockSource, prefixes, read_head, read_tree};
+use super::{Resync, Snapshot, Target};
+use crate::decode::{car_blocks, check_hash};
+use crate::event::{Cid, Verification};
+use crate::network::{LatestCommit, Network};
+
+/// CIDs in one request: their URL stays below what proxies take.
+const CIDS_PER_CALL: usize = 80;
+/// Requests at once for one repository; the host's own limit counts beside it.
+const CALLS_AT_ONCE: usize = 3;
+
+impl Resync {
+    /// Reads the followed part of the tree that `latest` signs. `moved` counts bytes over the wire.
+    pub(super) async fn sparse<'a>(
+        &'a self,
+        target: &'a Target,
+        latest: LatestCommit,
+        moved: &mut u64,
+    ) -> Result<Snapshot<'a>, Trouble> {
+        let mut source = HostBlocks { network: &self.network, target, moved };
+        let head = read_head(&mut source, latest.cid, target).await?;
+        if head.rev != latest.rev {
+            let what = format!("the host says that {} is revision {}, but it is {}", latest.cid, latest.rev, head.rev);
+            return Err(Trouble::Refused(what));
+        }
+        let verification = Verification::Snapshot;
+        let mut rows = Rows::new(&self.inlet, &target.did, &target.upstream, head.rev, verification);
+        let prefixes = prefixes(&self.policy.load().collections);
+        read_tree(&mut source, head.data, prefixes, &mut rows).await?;
+        Ok(Snapshot { rows, rev: head.rev, data: Some(head.data), verification })
+    }
+}
+
+struct HostBlocks<'a> {
+    network: &'a Network,
+    target: &'a Target,
+    moved: &'a mut u64,
+}
+
+impl BlockSource for HostBlocks<'_> {
+    const AT_ONCE: usize = CIDS_PER_CALL * CALLS_AT_ONCE;
+
+    async fn get(&mut self, cids: &[Cid]) -> Result<HashMap<Cid, Bytes>, Trouble> {
+        let (network, target) = (self.network, self.target);
+        let calls: Vec<Vec<Cid>> = cids.chunks(CIDS_PER_CALL).map(<[Cid]>::to_vec).collect();
+        let answers: Vec<Bytes> = stream::iter(calls)
+            .map(|cids| async move { network.blocks(&target.endpoint, &target.did, &cids).await })
+            .buffered(CALLS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut found = HashMap::with_capacity(cids.len());
+        for answer in answers {
+            *self.moved += answer.len() as u64;
+            let blocks = car_blocks(&answer).map_err(|reject| Trouble::Refused(format!("getBlocks: {reject}")))?;
+            for (cid, range) in blocks {
+                let bytes = answer.slice(range);
+                if cids.contains(&cid) && !found.contains_key(&cid) {
+                    check_hash(&cid, &bytes).map_err(|reject| Trouble::Refused(format!("getBlocks: {reject}")))?;
+                    found.insert(cid, bytes);
+                }
+            }
+        }
+        match cids.len() - found.len() {
+            0 => Ok(found),
+            missing => Err(Trouble::Missing(missing)),
+        }
+    }
+}

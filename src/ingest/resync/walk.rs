@@ -1,0 +1,86 @@
+//! From a signed commit to the followed records, whoever has the blocks.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::rows::Rows;
+use super::trouble::Trouble;
+use super::{Target, check_rev, key_of};
+use crate::decode::{RepoWalk, SignedCommit};
+use crate::event::{Cid, Rev};
+use crate::filter::CollectionSet;
+
+/// Who has blocks.
+pub(super) trait BlockSource {
+    /// How many are best asked for at once.
+    const AT_ONCE: usize;
+
+    /// These blocks, hash-checked.
+    ///
+    /// # Errors
+    /// [`Trouble::Missing`] unless all of them are there.
+    fn get(&mut self, cids: &[Cid]) -> impl Future<Output = Result<HashMap<Cid, Bytes>, Trouble>> + Send;
+}
+
+/// What the signed head of a repository says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub rev: Rev,
+    pub data: Cid,
+}
+
+/// Reads the commit under `cid` and checks that it is the account's, signed by its key.
+pub(super) async fn read_head(source: &mut impl BlockSource, cid: Cid, target: &Target) -> Result<Head, Trouble> {
+    let blocks = source.get(&[cid]).await?;
+    let block = blocks.get(&cid).ok_or(Trouble::Missing(1))?;
+    let refuse = |reject: crate::decode::Reject| Trouble::Refused(format!("the commit {cid}: {reject}"));
+    let commit = SignedCommit::parse(block).map_err(refuse)?;
+    if commit.did != target.did {
+        return Err(Trouble::Refused(format!("the commit {cid} is of {}", commit.did)));
+    }
+    check_rev(commit.rev)?;
+    commit.verify(&key_of(&target.document)?).map_err(refuse)?;
+    Ok(Head { rev: commit.rev, data: commit.data })
+}
+
+/// Walks the tree towards followed collections and tells every record there.
+pub(super) async fn read_tree<S: BlockSource>(
+    source: &mut S,
+    data: Cid,
+    prefixes: Vec<String>,
+    rows: &mut Rows<'_>,
+) -> Result<(), Trouble> {
+    let refuse = |reject: crate::decode::Reject| Trouble::Refused(format!("the tree {data}: {reject}"));
+    let mut walk = RepoWalk::new(data, prefixes);
+    while !walk.is_done() {
+        let needs: Vec<Cid> = walk.needs().take(S::AT_ONCE).collect();
+        let blocks = source.get(&needs).await?;
+        for cid in &needs {
+            walk.feed(cid, blocks.get(cid).ok_or(Trouble::Missing(1))?).map_err(refuse)?;
+        }
+    }
+    let leaves: Vec<(&str, Cid)> = walk.leaves().collect();
+    for some in leaves.chunks(S::AT_ONCE) {
+        // Two records may be the same, under different keys.
+        let mut cids: Vec<Cid> = some.iter().map(|(_, cid)| *cid).collect();
+        cids.sort_unstable();
+        cids.dedup();
+        let blocks = source.get(&cids).await?;
+        for (path, cid) in some {
+            // A slice keeps the answer that it is cut from alive as long as it waits; a copy lets go of the rest.
+            let record = Bytes::copy_from_slice(blocks.get(cid).ok_or(Trouble::Missing(1))?);
+            rows.add(path, *cid, record).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The beginnings of the keys of followed records.
+pub(super) fn prefixes(collections: &CollectionSet) -> Vec<String> {
+    let prefix = |name: String| match name.strip_suffix('*') {
+        Some(prefix) => prefix.to_owned(),
+        None => format!("{name}/"),
+    };
+    collections.names().into_iter().map(prefix).collect()
+}
