@@ -11,7 +11,6 @@ use bytes::Bytes;
 use chrono::Utc;
 use serde_json::{Value, json};
 
-pub(super) use super::verify::Verify;
 use super::verify::VerifyArgs;
 use crate::config::DidDocs;
 use crate::decode::{self, Chain, Checks, Commit, Head, Level, Message, Outline, Reason, Reject, Sync};

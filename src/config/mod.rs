@@ -4,16 +4,16 @@
 //! true: a key that nobody knows is refused by name; a secret is never shown. Never: IO beyond reading the files that are
 //! named, a guess.
 
-mod backfill;
 mod age;
+mod backfill;
 mod did_docs;
 mod key;
 mod layers;
 mod network;
 mod settings;
 
-pub use backfill::BackfillSettings;
 pub use age::age_text;
+pub use backfill::BackfillSettings;
 pub use did_docs::{DidDocs, DidDocsError};
 pub use key::{KEYS, Key};
 pub use layers::{ConfigError, Layers, Shown, Source};

@@ -52,10 +52,10 @@ pub struct Settings {
     pub allow_file: Option<PathBuf>,
     /// The same for the deny list.
     pub deny_file: Option<PathBuf>,
-    /// How repositories are compared and fetched.
-    pub backfill: BackfillSettings,
     /// How long after an account was deleted its records leave the log.
     pub purge_after: TimeDelta,
+    /// How repositories are compared and fetched.
+    pub backfill: BackfillSettings,
     collections: CollectionSet,
     dids: DidRule,
     allow: HashSet<Did>,
@@ -132,9 +132,9 @@ impl Settings {
             network,
             allow_file: parse("filter.allow_file").map(PathBuf::from),
             deny_file: parse("filter.deny_file").map(PathBuf::from),
-            backfill: backfill::settings(layers)?,
             purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
                 .map_err(|e| layers.refuse("accounts.purge_after", e))?,
+            backfill: backfill::settings(layers)?,
             collections,
             dids: rule,
             allow: dids("filter.allow")?,

@@ -146,7 +146,8 @@ impl Judge {
             FoundHandle::Nowhere => None,
             FoundHandle::Unsaid => before.clone().flatten(),
         };
-        known.asked = false;
+        // Whoever was asked goes on asking while nobody can say.
+        known.asked &= found_unsaid;
         known.identity_due = found_unsaid;
         let tell = !found_unsaid && before.as_ref() != Some(&handle);
         known.who = Some(Who { key, pds: document.pds.clone(), handle: handle.clone(), read_at: time });
@@ -155,6 +156,9 @@ impl Judge {
             let directory = Arc::new(Upstream { kind: UpstreamKind::Directory, name: "directory".into() });
             let body = Body::Identity { handle: Some(handle.unwrap_or_else(no_handle)), time };
             batch.keep(observe(policy, did, body, &directory, Verification::None, now));
+        }
+        if found_unsaid {
+            self.ask(did, batch);
         }
         if moved {
             self.job(did, JobReason::Coverage, batch);

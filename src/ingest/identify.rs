@@ -110,7 +110,6 @@ impl Desk {
         let document = match self.network.did_document(did, Freshness::Now).await {
             Ok(document) => document,
             Err(IdentityError::NotFound) if failures + 1 < NOT_FOUND_TRIES => {
-                self.network.forget(did);
                 return Answer::Later(IdentityError::NotFound.to_string());
             }
             Err(error @ (IdentityError::NotFound | IdentityError::Tombstoned | IdentityError::Unsupported(_))) => {

@@ -1,6 +1,6 @@
 //! What ingest remembers between runs: accounts in scope with their repository's state, and cursors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -12,6 +12,30 @@ use super::held::{self, Holding};
 use super::known::{Hosting, Known, KnownRepos, RepoState, Who};
 use crate::decode::PublicKey;
 use crate::event::{AccountStatus, Cid, Did, Handle, Rev, Seq};
+use crate::source::backfill::{JobRequest, Reason, enqueue};
+
+/// The accounts in scope.
+pub async fn load_scope(pool: &PgPool) -> Result<HashSet<Did>, sqlx::Error> {
+    let dids: Vec<String> = sqlx::query_scalar("select did from ingest.repo").fetch_all(pool).await?;
+    dids.iter().map(|did| Did::parse(did).map_err(|e| sqlx::Error::Decode(Box::new(e)))).collect()
+}
+
+/// Has every account compared with its host of which not everything is known to be here, unless that is queued already. For
+/// what an older version or an upstream without a network left behind.
+pub async fn queue_incomplete(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let dids: Vec<String> = sqlx::query_scalar(
+        "select did from ingest.repo as repo where state in ('partial', 'desynchronized')
+         and not exists (select from source.backfill_job as job where job.did = repo.did)",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let request = |did: &String| {
+        let did = Did::parse(did).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+        Ok(JobRequest::new(did, Reason::NewAccount))
+    };
+    let requests: Vec<JobRequest> = dids.iter().map(request).collect::<Result<_, sqlx::Error>>()?;
+    enqueue(connection, &requests).await
+}
 
 /// What is remembered of the accounts in scope, and what waits for their keys.
 pub async fn load_known(pool: &PgPool) -> Result<(KnownRepos, Holding), sqlx::Error> {

@@ -7,12 +7,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
+use tokio::sync::watch;
 
+use super::stop;
 use crate::db::Db;
 use crate::event::Did;
 use crate::event_log::{self, Purged};
 use crate::projection;
 
+/// How often a serving process purges.
+const EVERY: std::time::Duration = std::time::Duration::from_secs(3_600);
 /// Accounts looked up at a time.
 const ACCOUNTS: i64 = 200;
 /// Records that lose their bytes in one transaction. The appender waits for it.
@@ -62,6 +66,25 @@ pub async fn purge(
         }
     }
     Ok(report)
+}
+
+/// Purges every hour until told to stop.
+pub async fn keep_purging(db: Db, older_than: TimeDelta, stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = stop::wait(stopped.clone()) => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        let told = |did: &Did, purged: Purged| {
+            tracing::info!(%did, records = purged.records, bytes = purged.bytes, "the records of a deleted account left the log");
+        };
+        tokio::select! {
+            () = stop::wait(stopped.clone()) => return,
+            purged = purge(&db, older_than, false, told) => if let Err(error) = purged {
+                tracing::warn!(%error, "deleted accounts could not be purged; tried again in an hour");
+            },
+        }
+    }
 }
 
 async fn purge_account(

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::upstreams::Upstreams;
-use super::{lead, lists, stop};
+use super::{backfill, lead, lists, purge, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
 use crate::api::{self, Health};
@@ -22,7 +22,7 @@ use crate::decode::Level;
 use crate::filter::Policy;
 use crate::ingest::{
     Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
-    load_known,
+    load_known, queue_incomplete,
 };
 use crate::network::Network;
 use crate::projection::{ProjectionError, Projector};
@@ -164,7 +164,8 @@ impl Turn {
             self.cursors.reset(cursors);
             let restarts = async {
                 let mut connection = pool.acquire().await?;
-                gap::record_restarts(&mut connection, &self.upstreams.without_cursor()).await
+                gap::record_restarts(&mut connection, &self.upstreams.without_cursor()).await?;
+                if self.trust.asks() { queue_incomplete(&mut connection).await } else { Ok(()) }
             };
             if let Err(error) = tokio::time::timeout(LOAD_LIMIT, restarts)
                 .await
@@ -212,7 +213,12 @@ impl Turn {
             }
             let (network, pool) = (self.network.clone(), self.db.pool().clone());
             helpers.spawn(Identifier { network, pool, inlet: inlet.clone(), asks: asked }.run(ended.clone()));
+            if self.settings.backfill.enabled {
+                let runner = backfill::Runner::new(&self.settings, &self.db, &self.network, &inlet, &self.policy);
+                helpers.spawn(backfill::run(runner, true, ended.clone()));
+            }
         }
+        helpers.spawn(purge::keep_purging(self.db.clone(), self.settings.purge_after, ended.clone()));
         drop(inlet);
         // Kept beside ingest's own until ingest has ended: the projector follows the log for as long as one of them is there.
         let (position, head) = watch::channel(0);

@@ -81,7 +81,13 @@ mod tests {
 
     #[test]
     fn what_no_record_can_hold_is_refused() {
-        for bad in [json!([1]), json!({"a": 1.5}), json!({"a": {"$link": "x"}}), json!({"a": {"$bytes": "!"}}), json!({"a": u64::MAX})] {
+        for bad in [
+            json!([1]),
+            json!({"a": 1.5}),
+            json!({"a": {"$link": "x"}}),
+            json!({"a": {"$bytes": "!"}}),
+            json!({"a": u64::MAX}),
+        ] {
             assert!(encode_record(&bad).is_err(), "{bad}");
         }
     }

@@ -40,5 +40,8 @@ impl Known {
 
 /// Whether an account is in scope.
 pub(super) async fn in_scope(connection: &mut PgConnection, did: &Did) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from ingest.repo where did = $1)").bind(did.as_str()).fetch_one(connection).await
+    sqlx::query_scalar("select exists (select from ingest.repo where did = $1)")
+        .bind(did.as_str())
+        .fetch_one(connection)
+        .await
 }

@@ -46,7 +46,11 @@ impl Resync {
         }
         let described = self.network.describe_repo(&target.endpoint, &target.did).await?;
         let policy = self.policy.load();
-        Ok(described.collections.into_iter().filter(|collection| policy.collections.contains(collection.as_str())).collect())
+        Ok(described
+            .collections
+            .into_iter()
+            .filter(|collection| policy.collections.contains(collection.as_str()))
+            .collect())
     }
 
     async fn list_collection(
@@ -58,8 +62,7 @@ impl Resync {
     ) -> Result<(), Trouble> {
         let mut cursor: Option<Box<str>> = None;
         for _ in 0..PAGES_MAX {
-            let page =
-                self.network.list_records(&target.endpoint, &target.did, collection, cursor.as_deref()).await?;
+            let page = self.network.list_records(&target.endpoint, &target.did, collection, cursor.as_deref()).await?;
             if page.unreadable > 0 {
                 let what = format!("{} entries of the list of {collection} cannot be read", page.unreadable);
                 return Err(Trouble::Refused(what));

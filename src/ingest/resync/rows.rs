@@ -32,7 +32,13 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub fn new(inlet: &'a Inlet, did: &'a Did, upstream: &'a Arc<Upstream>, rev: Rev, verification: Verification) -> Self {
+    pub fn new(
+        inlet: &'a Inlet,
+        did: &'a Did,
+        upstream: &'a Arc<Upstream>,
+        rev: Rev,
+        verification: Verification,
+    ) -> Self {
         Rows {
             inlet,
             did,

@@ -96,7 +96,9 @@ impl Trouble {
             },
             Trouble::Refused(_) => Outcome::Refused,
             Trouble::RolledBack { .. } => Outcome::RolledBack,
-            Trouble::TooSlow { .. } | Trouble::CutShort { .. } | Trouble::MovedOn | Trouble::Missing(_) => Outcome::HostError,
+            Trouble::TooSlow { .. } | Trouble::CutShort { .. } | Trouble::MovedOn | Trouble::Missing(_) => {
+                Outcome::HostError
+            }
             Trouble::Spool(_) | Trouble::IngestEnded | Trouble::NotTaken | Trouble::Database(_) => Outcome::HostError,
         }
     }
@@ -118,7 +120,11 @@ impl Trouble {
         };
         match self {
             Trouble::Identity(IdentityError::Unreachable(error)) | Trouble::Host(error) => by_host(error),
-            Trouble::TooSlow { .. } | Trouble::CutShort { .. } | Trouble::MovedOn | Trouble::Missing(_) | Trouble::NotTaken => Disposal::Retry,
+            Trouble::TooSlow { .. }
+            | Trouble::CutShort { .. }
+            | Trouble::MovedOn
+            | Trouble::Missing(_)
+            | Trouble::NotTaken => Disposal::Retry,
             Trouble::Identity(_) | Trouble::Incomplete(_) | Trouble::Refused(_) | Trouble::RolledBack { .. } => {
                 Disposal::GiveUp
             }

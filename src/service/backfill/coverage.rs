@@ -110,8 +110,7 @@ async fn list(
 
 async fn one(runner: &Runner, did: Did, ours: Option<RepoView>) -> Found {
     let network = &runner.resync.network;
-    let mut difference =
-        Difference { did, kind: "unreachable", host: None, ours: None, theirs: None, detail: None };
+    let mut difference = Difference { did, kind: "unreachable", host: None, ours: None, theirs: None, detail: None };
     difference.ours = ours.as_ref().and_then(|repo| repo.rev).map(|rev: Rev| rev.to_string());
     let document = match network.did_document(&difference.did, Freshness::Cached).await {
         Ok(document) => document,

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -19,8 +20,12 @@ pub use coverage::{Coverage, Difference, compare};
 pub use survey::{Place, places, survey};
 
 use super::stop;
-use crate::config::BackfillSettings;
+use crate::config::{BackfillSettings, Settings};
+use crate::db::Db;
+use crate::filter::Policy;
+use crate::ingest::Inlet;
 use crate::ingest::resync::Resync;
+use crate::network::Network;
 use crate::source::backfill::{self, Job, claim, reset_running};
 
 /// How often the table is looked at when nothing else happens.
@@ -39,6 +44,24 @@ pub struct Runner {
     pub settings: BackfillSettings,
     /// Relays and PDSes to ask whose repositories there are.
     pub places: Vec<Place>,
+}
+
+impl Runner {
+    /// What the settings say, over these connections.
+    pub fn new(settings: &Settings, db: &Db, network: &Network, inlet: &Inlet, policy: &Arc<ArcSwap<Policy>>) -> Self {
+        Runner {
+            resync: Resync {
+                pool: db.pool().clone(),
+                network: network.clone(),
+                inlet: inlet.clone(),
+                policy: policy.clone(),
+                spool_dir: settings.data_dir.join("spool"),
+                repo_bytes_max: settings.backfill.repo_bytes_max,
+            },
+            settings: settings.backfill.clone(),
+            places: places(settings),
+        }
+    }
 }
 
 /// How many jobs of each host are under way.

@@ -106,7 +106,8 @@ async fn settle_trouble(
             pause(DATABASE_PAUSE, stopped).await;
         }
         (Disposal::HostFailed, Some(host)) => {
-            let Some(failure) = persist(stopped, || host_failed(pool, host, &words, &runner.settings.pauses)).await else {
+            let Some(failure) = persist(stopped, || host_failed(pool, host, &words, &runner.settings.pauses)).await
+            else {
                 return;
             };
             let rest = (failure.parked_until - Utc::now()).to_std().unwrap_or_default();
@@ -118,14 +119,24 @@ async fn settle_trouble(
         }
         (Disposal::HostLimited, Some(host)) => {
             let rest = match &trouble {
-                Trouble::Host(error) | Trouble::Identity(crate::network::IdentityError::Unreachable(error)) => error.pause(),
+                Trouble::Host(error) | Trouble::Identity(crate::network::IdentityError::Unreachable(error)) => {
+                    error.pause()
+                }
                 _ => Duration::ZERO,
             };
             let rest = rest.max(Duration::from_millis(500));
             persist(stopped, || host_limited(pool, host, &words, rest)).await;
             if job.attempts >= ATTEMPTS_LIMITED {
-                give_up(runner, job, outcome, Some(host), &words, growing(REST_FIRST, job.attempts - ATTEMPTS_LIMITED, 2), stopped)
-                    .await;
+                give_up(
+                    runner,
+                    job,
+                    outcome,
+                    Some(host),
+                    &words,
+                    growing(REST_FIRST, job.attempts - ATTEMPTS_LIMITED, 2),
+                    stopped,
+                )
+                .await;
             } else {
                 persist(stopped, || retry_later(pool, did, outcome, Some(host), &words, rest)).await;
             }

@@ -12,8 +12,8 @@ use crate::event::{Did, Nsid, UpstreamKind};
 use crate::filter::{DidRule, Policy};
 use crate::ingest::load_repos;
 use crate::source::backfill::{
-    self, DiscoveryError, JobRequest, Reason, discover_by_collection, discover_pds, enqueue, ever_discovered, ever_done,
-    is_discovered,
+    self, DiscoveryError, JobRequest, Reason, discover_by_collection, discover_pds, enqueue, ever_discovered,
+    ever_done, is_discovered,
 };
 
 /// The pause after a list could not be read; doubles.
@@ -99,7 +99,9 @@ pub async fn survey(
         let page = |accounts: u64| listed(before + accounts);
         let result = match &collection {
             Some(collection) => discover_by_collection(pool, network, &place.endpoint, collection, request, page).await,
-            None => discover_pds(pool, network, &place.endpoint, |c| policy.collections.contains(c), request, page).await,
+            None => {
+                discover_pds(pool, network, &place.endpoint, |c| policy.collections.contains(c), request, page).await
+            }
         };
         match result {
             Ok(found) => {

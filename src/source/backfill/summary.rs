@@ -138,7 +138,11 @@ pub async fn failures_since(
 }
 
 /// What jobs for this reason that were asked for since then did, per host.
-pub async fn per_host_since(pool: &PgPool, reason: Reason, since: DateTime<Utc>) -> Result<Vec<HostSummary>, sqlx::Error> {
+pub async fn per_host_since(
+    pool: &PgPool,
+    reason: Reason,
+    since: DateTime<Utc>,
+) -> Result<Vec<HostSummary>, sqlx::Error> {
     let rows = sqlx::query(
         "select coalesce(host, '') as host, count(*) as accounts,
              count(*) filter (where outcome = 'fetched_sparse') as sparse,
@@ -188,7 +192,11 @@ fn job_state(row: &sqlx::postgres::PgRow) -> Result<JobView, sqlx::Error> {
 }
 
 /// How the jobs for this reason that were asked for since then ended: DID and outcome.
-pub async fn ends_since(pool: &PgPool, reason: Reason, since: DateTime<Utc>) -> Result<Vec<(String, String)>, sqlx::Error> {
+pub async fn ends_since(
+    pool: &PgPool,
+    reason: Reason,
+    since: DateTime<Utc>,
+) -> Result<Vec<(String, String)>, sqlx::Error> {
     sqlx::query_as(
         "select did, outcome from source.backfill_job
          where reason = $1 and queued_at >= $2 and state in ('done', 'failed') and outcome is not null",
