@@ -20,7 +20,7 @@ pub async fn wait(
     stop: watch::Receiver<bool>,
     mut waiting: impl FnMut(String),
 ) -> anyhow::Result<Option<(Appender, String)>> {
-    let name = format!("{}-{:016x}", std::process::id(), rand::rng().next_u64());
+    let name = new_name();
     loop {
         let problem = match attempt(db, &name).await {
             Ok(Some(appender)) => return Ok(Some((appender, name))),
@@ -33,6 +33,19 @@ pub async fn wait(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
+}
+
+/// Becomes the appender if nobody else is. `None` while another process is.
+///
+/// # Errors
+/// Why the database cannot be asked.
+pub async fn try_now(db: &Db) -> Result<Option<(Appender, String)>, String> {
+    let name = new_name();
+    Ok(attempt(db, &name).await?.map(|appender| (appender, name)))
+}
+
+fn new_name() -> String {
+    format!("{}-{:016x}", std::process::id(), rand::rng().next_u64())
 }
 
 async fn attempt(db: &Db, name: &str) -> Result<Option<Appender>, String> {

@@ -5,6 +5,7 @@
 //! to stop, what is under way goes back and runs again. Only the process that appends runs jobs.
 
 mod coverage;
+mod fetch;
 mod settle;
 mod survey;
 
@@ -17,7 +18,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use coverage::{Coverage, Difference, compare};
-pub use survey::{Place, places, survey};
+pub use fetch::{Asked, Fetched, Watch, fetch};
+pub use survey::{Place, Survey, places, survey};
 
 use super::stop;
 use crate::config::{BackfillSettings, Settings};

@@ -39,14 +39,39 @@ pub fn places(settings: &Settings) -> Vec<Place> {
     relays.chain(pdses).collect()
 }
 
+/// What to ask for, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Why.
+    pub reason: Reason,
+    /// How urgent the jobs are.
+    pub priority: i32,
+    /// Leave out lists that were read to their end before.
+    pub only_missing: bool,
+    /// Only these collections; `None`: all that are followed.
+    pub collections: Option<Vec<Nsid>>,
+    /// Read the places' lists even where an allowlist says who there is.
+    pub lists_always: bool,
+}
+
+impl Survey {
+    /// All lists of all places, for this reason.
+    pub fn of(reason: Reason) -> Self {
+        Survey { reason, priority: reason.priority(), only_missing: false, collections: None, lists_always: false }
+    }
+}
+
 /// One list of one place. `None`: all accounts of a PDS.
 type List<'a> = (&'a Place, Option<Nsid>);
 
 /// The lists that tell whose followed records there are. Collections that are followed by prefix are on no list.
-fn lists<'a>(places: &'a [Place], policy: &Policy) -> (Vec<List<'a>>, Vec<String>) {
+fn lists<'a>(places: &'a [Place], policy: &Policy, only: Option<&[Nsid]>) -> (Vec<List<'a>>, Vec<String>) {
     let (names, prefixes): (Vec<String>, Vec<String>) =
         policy.collections.names().into_iter().partition(|name| !name.ends_with('*'));
-    let collections: Vec<Nsid> = names.iter().filter_map(|name| Nsid::parse(name).ok()).collect();
+    let (collections, prefixes) = match only {
+        Some(only) => (only.to_vec(), Vec::new()),
+        None => (names.iter().filter_map(|name| Nsid::parse(name).ok()).collect(), prefixes),
+    };
     let of = |place: &'a Place| -> Vec<List<'a>> {
         match place.kind {
             UpstreamKind::Pds => vec![(place, None)],
@@ -56,16 +81,13 @@ fn lists<'a>(places: &'a [Place], policy: &Policy) -> (Vec<List<'a>>, Vec<String
     (places.iter().flat_map(of).collect(), prefixes)
 }
 
-/// Asks every place for every list and makes jobs of what the policy takes, for `reason`. With `only_missing`, lists that
-/// were read to their end before are left out. What could not be read is told, by place.
+/// Asks every place for every list and makes jobs of what the policy takes. What could not be read is told, by place.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn survey(
     runner: &Runner,
-    reason: Reason,
-    priority: i32,
-    only_missing: bool,
+    survey: &Survey,
     mut listed: impl FnMut(u64),
 ) -> Result<Vec<(String, DiscoveryError)>, sqlx::Error> {
     let (pool, network) = (&runner.resync.pool, &runner.resync.network);
@@ -73,35 +95,38 @@ pub async fn survey(
     let strategy = runner.settings.strategy;
     let request = |did: &Did| {
         let wanted = policy.refuses(did.as_str()).is_none();
+        let (reason, priority) = (survey.reason, survey.priority);
         wanted.then(|| JobRequest { did: did.clone(), reason, strategy, priority })
     };
-    if policy.dids == DidRule::Allowlist {
+    if policy.dids == DidRule::Allowlist && !survey.lists_always {
         // The list is complete by itself: nobody else may enter.
         let requests: Vec<JobRequest> = policy.allowed.iter().filter_map(request).collect();
         listed(requests.len() as u64);
         enqueue(&mut *pool.acquire().await?, &requests).await?;
         return Ok(Vec::new());
     }
-    let (lists, prefixes) = lists(&runner.places, &policy);
+    let (lists, prefixes) = lists(&runner.places, &policy, survey.collections.as_deref());
     if !prefixes.is_empty() {
         tracing::warn!(
             prefixes = prefixes.join(", "),
             "relays cannot be asked for collections by prefix: accounts that have only such records are found when they write"
         );
     }
+    let followed = |name: &str| match &survey.collections {
+        Some(only) => only.iter().any(|collection| collection.as_str() == name),
+        None => policy.collections.contains(name),
+    };
     let (mut total, mut failed) = (0, Vec::new());
     for (place, collection) in lists {
         let name = collection.as_ref().map_or("", Nsid::as_str);
-        if only_missing && is_discovered(pool, &place.endpoint, name).await? {
+        if survey.only_missing && is_discovered(pool, &place.endpoint, name).await? {
             continue;
         }
         let before = total;
         let page = |accounts: u64| listed(before + accounts);
         let result = match &collection {
             Some(collection) => discover_by_collection(pool, network, &place.endpoint, collection, request, page).await,
-            None => {
-                discover_pds(pool, network, &place.endpoint, |c| policy.collections.contains(c), request, page).await
-            }
+            None => discover_pds(pool, network, &place.endpoint, followed, request, page).await,
         };
         match result {
             Ok(found) => {
@@ -136,7 +161,7 @@ pub(super) async fn keep_surveying(runner: Runner, stopped: watch::Receiver<bool
 async fn first_start(runner: &Runner, stopped: &watch::Receiver<bool>) {
     let mut rest = RETRY_FIRST;
     loop {
-        match survey(runner, Reason::FirstStart, Reason::FirstStart.priority(), true, |_| {}).await {
+        match survey(runner, &Survey { only_missing: true, ..Survey::of(Reason::FirstStart) }, |_| {}).await {
             Ok(failed) if failed.is_empty() => return,
             Ok(failed) => {
                 let unsupported = |error: &DiscoveryError| matches!(error, DiscoveryError::Unsupported { .. });
@@ -162,7 +187,7 @@ async fn compare_all(runner: &Runner, every: Duration, stopped: &watch::Receiver
     let Some(since) = persist(stopped, || backfill::now(pool)).await else { return };
     let Some(scope) = persist(stopped, || load_repos(pool)).await else { return };
     let (reason, priority) = (Reason::Coverage, Reason::Coverage.priority());
-    match survey(runner, reason, priority, false, |_| {}).await {
+    match survey(runner, &Survey::of(reason), |_| {}).await {
         Ok(failed) => {
             for (place, error) in failed {
                 tracing::warn!(place, "whose repositories there are could not be read: {error}");
