@@ -3,6 +3,7 @@
 //! In: arguments. Out: results on stdout, everything else on stderr, and an exit code: 0 done, 1 failed, 2 wrong usage.
 //! Never: work that a room should do.
 
+mod backfill;
 mod config;
 mod decode;
 #[cfg(feature = "devnet")]
@@ -22,6 +23,7 @@ mod status;
 mod table;
 mod trace;
 mod verify;
+mod verify_coverage;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Feed recorded frames through the same path as live ones
     Replay(replay::ReplayArgs),
+    /// Fetch repositories: what no stream brings any more
+    Backfill(backfill::BackfillArgs),
+    /// Compare every account with what its host shows
+    VerifyCoverage(verify_coverage::CoverageArgs),
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database
@@ -107,6 +113,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "devnet")]
         Command::Demo(args) => demo::run(&global, args).await?,
         Command::Replay(args) => return replay::run(&global, args).await,
+        Command::Backfill(args) => return backfill::run(&global, args).await,
+        Command::VerifyCoverage(args) => return verify_coverage::run(&global, args).await,
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;

@@ -110,6 +110,11 @@ impl Policy {
         }
     }
 
+    /// Whether the allowlist says who there is, and names anybody.
+    pub fn names_anybody(&self) -> bool {
+        self.dids == DidRule::Allowlist && !self.allowed.is_empty()
+    }
+
     /// Whether the allowlist names this account.
     pub fn names(&self, did: &str) -> bool {
         self.allowed.contains(did)

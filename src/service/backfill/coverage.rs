@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, stream};
 
-use super::{Place, Runner};
+use super::{Asked, Place, Runner};
 use crate::event::{Did, Nsid, Rev, UpstreamKind};
 use crate::filter::DidRule;
 use crate::ingest::{RepoView, load_repos};
 use crate::network::{Freshness, authority};
-use crate::source::backfill::{list_by_collection, list_pds};
+use crate::source::backfill::{DiscoveryError, list_by_collection, list_pds};
 
 /// One account that is not as its host shows it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -57,16 +57,8 @@ enum Found {
 pub async fn compare(runner: &Runner, done: &AtomicU64, total: &AtomicU64) -> Result<Coverage, sqlx::Error> {
     let policy = runner.resync.policy.load_full();
     let mut coverage = Coverage::default();
-    let mut dids: BTreeSet<Did> = BTreeSet::new();
-    if policy.dids == DidRule::Allowlist {
-        dids.extend(policy.allowed.iter().cloned());
-    } else {
-        for place in &runner.places {
-            if let Err(error) = list(runner, place, |found| dids.extend(found)).await {
-                coverage.unlisted.insert(place.endpoint.clone(), error.to_string());
-            }
-        }
-    }
+    let (mut dids, unlisted) = candidates(runner, &Asked::default()).await;
+    coverage.unlisted = unlisted.into_iter().collect();
     let repos = load_repos(&runner.resync.pool).await?;
     dids.extend(repos.keys().cloned());
     dids.retain(|did| policy.refuses(did.as_str()).is_none());
@@ -93,17 +85,43 @@ pub async fn compare(runner: &Runner, done: &AtomicU64, total: &AtomicU64) -> Re
     Ok(coverage)
 }
 
+/// Whose repositories would be looked at, by the lists of all places, and the places that did not tell.
+pub async fn candidates(runner: &Runner, asked: &Asked) -> (BTreeSet<Did>, Vec<(String, String)>) {
+    let policy = runner.resync.policy.load_full();
+    let (mut dids, mut unlisted): (BTreeSet<Did>, Vec<_>) = (asked.dids.iter().cloned().collect(), Vec::new());
+    let lists_always = !asked.places.is_empty() || !asked.collections.is_empty();
+    if !dids.is_empty() {
+        // Named, and nobody else.
+    } else if policy.dids == DidRule::Allowlist && !lists_always {
+        dids.extend(policy.allowed.iter().cloned());
+    } else {
+        let collections = match asked.collections.is_empty() {
+            true => policy.collections.names().iter().filter_map(|name| Nsid::parse(name).ok()).collect(),
+            false => asked.collections.clone(),
+        };
+        let places = if asked.places.is_empty() { &runner.places } else { &asked.places };
+        for place in places {
+            if let Err(error) = list(runner, place, &collections, |found| dids.extend(found)).await {
+                unlisted.push((place.endpoint.clone(), error.to_string()));
+            }
+        }
+    }
+    dids.retain(|did| policy.refuses(did.as_str()).is_none());
+    (dids, unlisted)
+}
+
 async fn list(
     runner: &Runner,
     place: &Place,
+    collections: &[Nsid],
     mut found: impl FnMut(Vec<Did>),
-) -> Result<(), crate::source::backfill::DiscoveryError> {
+) -> Result<(), DiscoveryError> {
     let (network, policy) = (&runner.resync.network, runner.resync.policy.load_full());
     if place.kind == UpstreamKind::Pds {
         return list_pds(network, &place.endpoint, |c| policy.collections.contains(c), found).await;
     }
-    for collection in policy.collections.names().iter().filter_map(|name| Nsid::parse(name).ok()) {
-        list_by_collection(network, &place.endpoint, &collection, &mut found).await?;
+    for collection in collections {
+        list_by_collection(network, &place.endpoint, collection, &mut found).await?;
     }
     Ok(())
 }

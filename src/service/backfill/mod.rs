@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use coverage::{Coverage, Difference, compare};
+pub use coverage::{Coverage, Difference, candidates, compare};
 pub use fetch::{Asked, Fetched, Watch, fetch};
 pub use survey::{Place, Survey, places, survey};
 
