@@ -92,6 +92,17 @@ async fn what_is_asked_while_a_job_runs_makes_it_run_once_more() {
 }
 
 #[tokio::test]
+async fn an_account_that_enters_by_its_own_job_is_not_fetched_twice() {
+    let test = TestDb::fresh().await;
+    let pool = test.pool();
+    ask(pool, &[JobRequest::new(did(1), Reason::Asked)]).await;
+    claim(pool, 1, &[]).await.unwrap();
+    ask(pool, &[JobRequest::new(did(1), Reason::NewAccount)]).await;
+    finish(pool, &did(1), Outcome::FetchedSparse, Some("h"), 10, 2).await.unwrap();
+    assert_eq!(counts(pool).await.unwrap().done, 1);
+}
+
+#[tokio::test]
 async fn a_transaction_that_is_undone_asks_for_nothing() {
     let test = TestDb::fresh().await;
     let mut tx = test.pool().begin().await.unwrap();

@@ -10,8 +10,9 @@ select did, reason, strategy, priority from asked
 -- In one order everywhere, so that two callers never wait for each other.
 order by did
 on conflict (did) do update set
-    -- What runs now may have looked before this was asked: it runs once more.
-    again = job.state = 'running',
+    -- What runs now may have looked before this was asked: it runs once more. An account that comes into scope meanwhile
+    -- is no news to a job that reads all of it: most often it entered by that job's own findings.
+    again = job.state = 'running' and (job.again or excluded.reason <> 'new_account'),
     state = case when job.state = 'running' then 'running' else 'queued' end,
     -- The more urgent reason stays; a job that is over takes the new one.
     reason = case
