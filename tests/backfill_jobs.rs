@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use almanac::event::Did;
 use almanac::source::backfill::{
-    JobRequest, Outcome, Pauses, Reason, Strategy, claim, counts, counts_since, defer, enqueue, fail, failures_since, finish,
-    host_answered, host_failed, host_limited, host_pause, now, per_host_since, reset_running, retry_later, states_of,
-    troubled_hosts,
+    JobRequest, Outcome, Pauses, Reason, Strategy, claim, counts, counts_since, defer, enqueue, fail, failures_since,
+    finish, host_answered, host_failed, host_limited, host_pause, now, per_host_since, reset_running, retry_later,
+    states_of, troubled_hosts,
 };
 use sqlx::PgPool;
 use support::postgres::TestDb;
@@ -36,7 +36,8 @@ async fn the_most_urgent_goes_first_and_an_account_has_one_job() {
     let test = TestDb::fresh().await;
     let pool = test.pool();
     let (a, b, c) = (did(1), did(2), did(3));
-    ask(pool, &[JobRequest::new(a.clone(), Reason::FirstStart), JobRequest::new(b.clone(), Reason::Desynchronized)]).await;
+    ask(pool, &[JobRequest::new(a.clone(), Reason::FirstStart), JobRequest::new(b.clone(), Reason::Desynchronized)])
+        .await;
     // More urgent, then less: the more urgent stays, with its strategy.
     ask(pool, &[JobRequest { strategy: Strategy::Car, ..JobRequest::new(c.clone(), Reason::Asked) }]).await;
     ask(pool, &[JobRequest::new(c.clone(), Reason::Coverage), JobRequest::new(c.clone(), Reason::Gap)]).await;
@@ -174,9 +175,13 @@ async fn a_host_that_fails_on_and_on_is_named_and_asked_again_for_ever() {
         let failure = host_failed(pool, "bad", "no route", &pauses).await.unwrap();
         failures = failure.failures;
         match failure.given_up {
-            true => fail(pool, &job.did, Outcome::HostUnreachable, Some("bad"), "no route", Some(pauses.max)).await.unwrap(),
+            true => {
+                fail(pool, &job.did, Outcome::HostUnreachable, Some("bad"), "no route", Some(pauses.max)).await.unwrap()
+            }
             false => {
-                retry_later(pool, &job.did, Outcome::HostUnreachable, Some("bad"), "no route", Duration::ZERO).await.unwrap();
+                retry_later(pool, &job.did, Outcome::HostUnreachable, Some("bad"), "no route", Duration::ZERO)
+                    .await
+                    .unwrap();
             }
         }
     }

@@ -41,8 +41,7 @@ impl Sources {
     pub fn settings(&self, global: &Global, filter: Option<&Filter>) -> anyhow::Result<Settings> {
         let mut flags = self.reaching.flags();
         flags.extend(filter.map(Filter::flags).unwrap_or_default());
-        let own =
-            [("source.relays", "relay", self.relays.clone()), ("source.pdses", "pds", self.pdses.clone())];
+        let own = [("source.relays", "relay", self.relays.clone()), ("source.pdses", "pds", self.pdses.clone())];
         flags.extend(own.into_iter().filter(|(_, _, values)| !values.is_empty()));
         global.settings(flags)
     }
@@ -161,7 +160,8 @@ async fn dry_run(settings: &Settings, db: &crate::db::Db, asked: &Asked, json: b
 }
 
 fn print(fetched: &Fetched) {
-    let heads = ["host", "accounts", "sparse", "car", "list", "unchanged", "inactive", "failed", "bytes", "records", "seconds"];
+    let heads =
+        ["host", "accounts", "sparse", "car", "list", "unchanged", "inactive", "failed", "bytes", "records", "seconds"];
     let mut table = table(&heads);
     for host in &fetched.hosts {
         let counts = [host.accounts, host.sparse, host.car, host.list, host.unchanged, host.inactive, host.failed];
@@ -173,7 +173,8 @@ fn print(fetched: &Fetched) {
         table.add_row(row);
     }
     println!("{table}");
-    let (records, bytes): (i64, i64) = fetched.hosts.iter().map(|h| (h.records, h.bytes)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let (records, bytes): (i64, i64) =
+        fetched.hosts.iter().map(|h| (h.records, h.bytes)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     println!(
         "{} accounts on {} hosts, {} records, {} in {}",
         HumanCount((fetched.counts.done + fetched.counts.failed).unsigned_abs()),
@@ -189,9 +190,14 @@ fn print(fetched: &Fetched) {
     }
     tell_unlisted(&fetched.unlisted);
     if fetched.interrupted {
-        eprintln!("told to stop before the end; what is queued goes on with `almanac serve`, or when this is run again");
+        eprintln!(
+            "told to stop before the end; what is queued goes on with `almanac serve`, or when this is run again"
+        );
     } else if fetched.counts.failed > 0 {
-        eprintln!("{} accounts could not be fetched; `almanac serve` tries them again by itself", fetched.counts.failed);
+        eprintln!(
+            "{} accounts could not be fetched; `almanac serve` tries them again by itself",
+            fetched.counts.failed
+        );
     }
 }
 

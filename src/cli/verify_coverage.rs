@@ -37,7 +37,8 @@ pub(super) async fn run(global: &Global, args: CoverageArgs) -> anyhow::Result<E
     let network = Network::new(settings.network.clone())?;
     let runner = Runner::new(&settings, &db, &network, &inlet().0, &policy);
     let (done, total) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} accounts, {eta} left").expect("a literal that parses");
+    let style =
+        ProgressStyle::with_template("{bar:30} {pos}/{len} accounts, {eta} left").expect("a literal that parses");
     let bar = ProgressBar::new(0).with_style(style);
     let drawing = tokio::spawn({
         let (bar, done, total) = (bar.clone(), done.clone(), total.clone());

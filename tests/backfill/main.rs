@@ -99,8 +99,8 @@ impl Index {
 pub async fn run(mut command: Command) -> (i32, Value) {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
-    let printed = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("no JSON ({e}), {}: {words}", output.status));
+    let printed =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("no JSON ({e}), {}: {words}", output.status));
     (output.status.code().unwrap_or(-1), printed)
 }
 

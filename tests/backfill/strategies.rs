@@ -1,7 +1,7 @@
 //! Every strategy brings the same, and the cheap one is cheap.
 
-use crate::{EVENT, Index, network, run, sum, write_posts};
 use crate::support::almanac as executable;
+use crate::{EVENT, Index, network, run, sum, write_posts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_strategy_brings_what_the_repositories_hold() {

@@ -345,7 +345,9 @@ impl Resync {
 /// Whether a newer DID document may be what is missing.
 fn is_about_identity(trouble: &Trouble) -> bool {
     match trouble {
-        Trouble::Host(error) => error.repo_problem() == Some(RepoProblem::NotFound) || error.not_before.is_none() && !error.passes(),
+        Trouble::Host(error) => {
+            error.repo_problem() == Some(RepoProblem::NotFound) || error.not_before.is_none() && !error.passes()
+        }
         Trouble::Refused(_) => true,
         _ => false,
     }

@@ -107,8 +107,8 @@ impl Trouble {
     pub fn disposal(&self) -> Disposal {
         let by_host = |error: &HostError| match &error.kind {
             HostErrorKind::RateLimited { .. } => Disposal::HostLimited,
-            // Not asked at all: the network room leaves it alone.
-            _ if error.not_before.is_some() => Disposal::HostLimited,
+            // Not asked at all, because it failed often a moment ago.
+            _ if error.not_before.is_some() => Disposal::HostFailed,
             HostErrorKind::NoSuchHost
             | HostErrorKind::Unreachable
             | HostErrorKind::Timeout

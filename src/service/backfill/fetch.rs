@@ -106,6 +106,7 @@ pub async fn fetch(
     }
     let pool = db.pool();
     let since = backfill::now(pool).await?;
+    backfill::forgive_hosts(pool).await?;
     let leading = lead::try_now(db).await.map_err(anyhow::Error::msg)?;
     let appended_here = leading.is_some();
     let (end, ended) = watch::channel(false);

@@ -128,6 +128,12 @@ pub async fn host_answered(pool: &PgPool, host: &str) -> Result<(), sqlx::Error>
     Ok(())
 }
 
+/// Somebody asks now: hosts that are left alone get another chance at once.
+pub async fn forgive_hosts(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query("update source.host_state set failures = 0, parked_until = now()").execute(pool).await?;
+    Ok(())
+}
+
 /// What is known against a host, if it is parked now.
 pub async fn host_pause(pool: &PgPool, host: &str, pauses: &Pauses) -> Result<Option<HostFailure>, sqlx::Error> {
     let row =

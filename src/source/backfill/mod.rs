@@ -17,7 +17,10 @@ pub use discovery::{
     Discovered, DiscoveryError, discover_by_collection, discover_pds, ever_discovered, forget_discovery, is_discovered,
     list_by_collection, list_pds,
 };
-pub use host::{HostFailure, HostTrouble, Pauses, host_answered, host_failed, host_limited, host_pause, troubled_hosts};
+pub use host::{
+    HostFailure, HostTrouble, Pauses, forgive_hosts, host_answered, host_failed, host_limited, host_pause,
+    troubled_hosts,
+};
 pub use job::{Job, JobRequest, JobState, Outcome, Reason, Strategy, UnknownWord};
 pub use metric::{count_outcome, record_fetch, register_metrics, show_coverage, show_queue};
 pub use queue::{claim, defer, enqueue, ever_done, fail, finish, reset_running, retry_later};
