@@ -176,7 +176,7 @@ fn nothing_in_a_frame_can_be_changed() {
                 Fields(body.get("ops").as_array_mut().unwrap()[at].as_map_mut().unwrap()).set(field, value)
             })
         };
-        for (at, op) in outline.ops.iter().enumerate() {
+        for (at, op) in outline.ops.iter().enumerate().take(4) {
             let op = op.unwrap();
             for field in ["cid", "prev"] {
                 for value in [Cv::Null, link(&other), link(&commit.data)] {
