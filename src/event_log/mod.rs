@@ -13,6 +13,6 @@ mod reader;
 
 pub use appender::{Appended, Appender, CursorMark, LogError, Transaction};
 pub use environment::{EnvironmentError, check, stamp, stamped};
-pub use live_records::{last_account_word, live_records_without};
+pub use live_records::live_records_without;
 pub use purge::{PurgeEntry, Purged, hold_still, purge, purgeable, purges_of};
 pub use reader::{head, read, records_at};

@@ -34,7 +34,7 @@ use self::known::Known;
 use self::rows::Rows;
 use crate::decode::PublicKey;
 use crate::event::{AccountStatus, Cid, Did, DidDocument, Rev, Upstream, UpstreamKind, Verification};
-use crate::event_log::{last_account_word, live_records_without};
+use crate::event_log::live_records_without;
 use crate::filter::Policy;
 use crate::ingest::inlet::{Finding, FoundHandle, Inlet};
 use crate::network::{Freshness, HostError, IdentityError, LatestCommit, Network, RepoProblem, authority};
@@ -165,52 +165,45 @@ impl Resync {
     }
 
     async fn attempt(&self, target: &Target, reason: Reason, strategy: Strategy) -> Result<Report, Trouble> {
-        let (known, last_word) = {
-            let mut connection = self.pool.acquire().await?;
-            (Known::load(&mut connection, &target.did).await?, last_account_word(&mut connection, &target.did).await?)
-        };
-        // What is compared every few hours tells its identity only when that changed: the log must not grow by it.
+        let known = Known::load(&mut *self.pool.acquire().await?, &target.did).await?;
+        // What is compared every few hours tells its identity only when that changed.
         let key = key_of(&target.document).ok().map(|key| key.to_did_key());
         let news =
             reason != Reason::Coverage || known.pds.as_deref() != Some(&*target.endpoint) || known.signing_key != key;
-        let (handle, latest) = tokio::join!(
-            async {
-                match news
-                    .then(|| tokio::time::timeout(HANDLE_PATIENCE, self.network.verified_handle(&target.document)))
-                {
-                    Some(looked) => match looked.await {
-                        Ok(Ok(Some(handle))) => FoundHandle::Leads(handle),
-                        Ok(Ok(None)) => FoundHandle::Nowhere,
-                        Ok(Err(_)) | Err(_) => FoundHandle::Unsaid,
-                    },
-                    None => FoundHandle::Unsaid,
-                }
-            },
-            self.network.latest_commit(&target.endpoint, &target.did)
-        );
-        if news {
-            let finding = Finding::Identity { document: target.document.clone(), handle, time: Utc::now() };
-            self.send(finding).await?;
+        let looked = async {
+            let handle = match news {
+                true => tokio::time::timeout(HANDLE_PATIENCE, self.network.verified_handle(&target.document)).await,
+                false => return None,
+            };
+            Some(match handle {
+                Ok(Ok(Some(handle))) => FoundHandle::Leads(handle),
+                Ok(Ok(None)) => FoundHandle::Nowhere,
+                Ok(Err(_)) | Err(_) => FoundHandle::Unsaid,
+            })
+        };
+        let (handle, latest) = tokio::join!(looked, self.network.latest_commit(&target.endpoint, &target.did));
+        if known.in_scope && handle.is_some() {
+            self.tell_identity(target, handle.clone()).await?;
         }
         let latest = match latest {
             Ok(latest) => latest,
-            Err(error) => return self.withheld(target, error, last_word).await,
+            Err(error) => return self.withheld(target, error).await,
         };
-        if last_word.is_some_and(|(active, _)| !active) {
-            // It is served, but the log says that it is not: a word was missed on one side.
-            self.tell_status(target, last_word).await?;
-        }
         if let Some(ours) = known.rev {
             if latest.rev < ours {
-                self.rolled_back(target).await?;
-                return Err(Trouble::RolledBack { theirs: latest.rev, ours });
+                return self.rolled_back(target, latest.rev, ours).await;
             }
             if latest.rev == ours && known.synced && reason != Reason::Reactivated {
-                self.unchanged(target, latest.rev).await?;
+                let (stored, done) = oneshot::channel();
+                let (did, upstream) = (target.did.clone(), target.upstream.clone());
+                self.send(Finding::Unchanged { did, rev: latest.rev, upstream, stored }).await?;
+                done.await.map_err(|_| Trouble::NotTaken)?;
                 return Ok(Report::of(Outcome::Unchanged));
             }
         }
-        self.fetch(target, latest, known.rev, strategy).await
+        // An account that is not in scope yet enters with its first record: only then there is somebody to be told about.
+        let handle = handle.filter(|_| !known.in_scope);
+        self.fetch(target, latest, known.rev, strategy, handle).await
     }
 
     /// Tries the strategies in order, and tells ingest that all is there once one of them got through.
@@ -220,6 +213,7 @@ impl Resync {
         mut latest: LatestCommit,
         ours: Option<Rev>,
         asked: Strategy,
+        handle: Option<FoundHandle>,
     ) -> Result<Report, Trouble> {
         let (mut detours, mut bytes, mut restarts) = (Vec::new(), 0, 0);
         let mut plan = trouble::plan(asked).iter().copied().peekable();
@@ -235,10 +229,10 @@ impl Resync {
             match result {
                 Ok(snapshot) => {
                     if let Some(ours) = ours.filter(|ours| snapshot.rev < *ours) {
-                        return Err(Trouble::RolledBack { theirs: snapshot.rev, ours });
+                        return self.rolled_back(target, snapshot.rev, ours).await;
                     }
                     let (records, unusable) = (snapshot.rows.records(), snapshot.rows.unusable());
-                    self.complete(target, snapshot).await?;
+                    self.complete(target, snapshot, handle).await?;
                     if unusable > 0 {
                         detours.push(format!("{unusable} records cannot be used"));
                     }
@@ -277,8 +271,14 @@ impl Resync {
     }
 
     /// What the repository no longer holds is looked up only now, when all of it is known.
-    async fn complete(&self, target: &Target, mut snapshot: Snapshot<'_>) -> Result<(), Trouble> {
+    async fn complete(
+        &self,
+        target: &Target,
+        mut snapshot: Snapshot<'_>,
+        handle: Option<FoundHandle>,
+    ) -> Result<(), Trouble> {
         snapshot.rows.flush().await?;
+        self.tell_identity(target, handle).await?;
         let gone = {
             let mut connection = self.pool.acquire().await?;
             let holds = |collection: &str, rkey: &str| snapshot.rows.holds(collection, rkey);
@@ -299,72 +299,42 @@ impl Resync {
         done.await.map_err(|_| Trouble::NotTaken)
     }
 
-    async fn unchanged(&self, target: &Target, rev: Rev) -> Result<(), Trouble> {
-        let (stored, done) = oneshot::channel();
-        self.send(Finding::Unchanged { did: target.did.clone(), rev, upstream: target.upstream.clone(), stored })
-            .await?;
-        done.await.map_err(|_| Trouble::NotTaken)
-    }
-
-    async fn rolled_back(&self, target: &Target) -> Result<(), Trouble> {
+    async fn rolled_back(&self, target: &Target, theirs: Rev, ours: Rev) -> Result<Report, Trouble> {
         let (stored, done) = oneshot::channel();
         self.send(Finding::RolledBack { did: target.did.clone(), stored }).await?;
-        done.await.map_err(|_| Trouble::NotTaken)
+        done.await.map_err(|_| Trouble::NotTaken)?;
+        Err(Trouble::RolledBack { theirs, ours })
+    }
+
+    async fn tell_identity(&self, target: &Target, handle: Option<FoundHandle>) -> Result<(), Trouble> {
+        let Some(handle) = handle else { return Ok(()) };
+        self.send(Finding::Identity { document: target.document.clone(), handle, time: Utc::now() }).await
     }
 
     /// The host does not show the repository. When it says that it withholds it, that is the answer.
-    async fn withheld(
-        &self,
-        target: &Target,
-        error: HostError,
-        last_word: Option<(bool, AccountStatus)>,
-    ) -> Result<Report, Trouble> {
-        match error.repo_problem() {
-            None => Err(error.into()),
-            Some(problem) => {
-                let told = self.tell_status(target, last_word).await;
-                match (told, problem) {
-                    (Ok(true), _) => Err(error.into()),
-                    (Ok(false), _) => Ok(Report::of(Outcome::Inactive)),
-                    // Deleted accounts are unknown to their host. Nothing is concluded from that: it may be a host that
-                    // lost an account, or one that the account left.
-                    (Err(Trouble::Host(_)), RepoProblem::NotFound) => Err(error.into()),
-                    (Err(Trouble::Host(_)), problem) => {
-                        // Old hosts do not know getRepoStatus; the error's name says it too.
-                        let status = match problem {
-                            RepoProblem::Takendown => AccountStatus::Takendown,
-                            RepoProblem::Suspended => AccountStatus::Suspended,
-                            _ => AccountStatus::Deactivated,
-                        };
-                        self.tell(target, false, status, last_word).await?;
-                        Ok(Report::of(Outcome::Inactive))
-                    }
-                    (Err(trouble), _) => Err(trouble),
-                }
+    async fn withheld(&self, target: &Target, error: HostError) -> Result<Report, Trouble> {
+        let Some(problem) = error.repo_problem() else { return Err(error.into()) };
+        let (active, status) = match self.network.repo_status(&target.endpoint, &target.did).await {
+            Ok(status) => (status.active, status.status),
+            // Deleted accounts are unknown to their host. Nothing is concluded from that: it may be a host that lost an
+            // account, or one that the account left.
+            Err(_) if problem == RepoProblem::NotFound => return Err(error.into()),
+            // Old hosts do not know getRepoStatus; the error's name says it too.
+            Err(_) => {
+                let status = match problem {
+                    RepoProblem::Takendown => AccountStatus::Takendown,
+                    RepoProblem::Suspended => AccountStatus::Suspended,
+                    _ => AccountStatus::Deactivated,
+                };
+                (false, status)
             }
-        }
-    }
-
-    /// Asks what the host says of the account and tells ingest. Whether it is active.
-    async fn tell_status(&self, target: &Target, last_word: Option<(bool, AccountStatus)>) -> Result<bool, Trouble> {
-        let status = self.network.repo_status(&target.endpoint, &target.did).await?;
-        self.tell(target, status.active, status.status, last_word).await?;
-        Ok(status.active)
-    }
-
-    /// A state that the log knows already is not told again: comparing every few hours must not make it grow.
-    async fn tell(
-        &self,
-        target: &Target,
-        active: bool,
-        status: AccountStatus,
-        last_word: Option<(bool, AccountStatus)>,
-    ) -> Result<(), Trouble> {
-        if last_word.unwrap_or((true, AccountStatus::Active)) == (active, status) {
-            return Ok(());
+        };
+        if active {
+            return Err(error.into());
         }
         let (did, upstream) = (target.did.clone(), target.upstream.clone());
-        self.send(Finding::Account { did, active, status, time: Utc::now(), upstream }).await
+        self.send(Finding::Account { did, active, status, time: Utc::now(), upstream }).await?;
+        Ok(Report::of(Outcome::Inactive))
     }
 
     async fn send(&self, finding: Finding) -> Result<(), Trouble> {

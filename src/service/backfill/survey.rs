@@ -10,7 +10,7 @@ use super::settle::{pause, persist};
 use crate::config::Settings;
 use crate::event::{Did, Nsid, UpstreamKind};
 use crate::filter::{DidRule, Policy};
-use crate::ingest::load_scope;
+use crate::ingest::load_repos;
 use crate::source::backfill::{
     self, DiscoveryError, JobRequest, Reason, discover_by_collection, discover_pds, enqueue, ever_discovered,
     ever_done, is_discovered,
@@ -119,7 +119,7 @@ pub async fn survey(
 pub(super) async fn keep_surveying(runner: Runner, stopped: watch::Receiver<bool>) {
     let pool = &runner.resync.pool;
     let starts = persist(&stopped, || async {
-        Ok(ever_discovered(pool).await? || !ever_done(pool).await? && load_scope(pool).await?.is_empty())
+        Ok(ever_discovered(pool).await? || !ever_done(pool).await? && load_repos(pool).await?.is_empty())
     });
     let starts = starts.await.unwrap_or(false);
     let has_lists = !runner.places.is_empty() || runner.resync.policy.load().dids == DidRule::Allowlist;
@@ -160,7 +160,7 @@ async fn first_start(runner: &Runner, stopped: &watch::Receiver<bool>) {
 async fn compare_all(runner: &Runner, every: Duration, stopped: &watch::Receiver<bool>) {
     let pool = &runner.resync.pool;
     let Some(since) = persist(stopped, || backfill::now(pool)).await else { return };
-    let Some(scope) = persist(stopped, || load_scope(pool)).await else { return };
+    let Some(scope) = persist(stopped, || load_repos(pool)).await else { return };
     let (reason, priority) = (Reason::Coverage, Reason::Coverage.priority());
     match survey(runner, reason, priority, false, |_| {}).await {
         Ok(failed) => {
@@ -172,7 +172,7 @@ async fn compare_all(runner: &Runner, every: Duration, stopped: &watch::Receiver
     }
     let strategy = runner.settings.strategy;
     let requests: Vec<JobRequest> =
-        scope.iter().map(|did| JobRequest { did: did.clone(), reason, strategy, priority }).collect();
+        scope.keys().map(|did| JobRequest { did: did.clone(), reason, strategy, priority }).collect();
     let ask = || async { enqueue(&mut *pool.acquire().await?, &requests).await };
     if persist(stopped, ask).await.is_none() {
         return;
@@ -189,7 +189,7 @@ async fn compare_all(runner: &Runner, every: Duration, stopped: &watch::Receiver
         }
     }
     let Some(ends) = persist(stopped, || backfill::ends_since(pool, reason, since)).await else { return };
-    let known: HashSet<&str> = scope.iter().map(Did::as_str).collect();
+    let known: HashSet<&str> = scope.keys().map(Did::as_str).collect();
     let (mut missing, mut behind, mut unreachable) = (0, 0, 0);
     for (did, outcome) in &ends {
         match outcome.as_str() {
