@@ -405,6 +405,10 @@ impl Judge {
             return;
         }
         let returns = known.is_hidden() && word.active;
+        if returns && known.hosting.is_some_and(|last| last.status == AccountStatus::Deleted) {
+            // Its records may have left the log since.
+            (known.head, known.state) = (None, RepoState::Partial);
+        }
         known.hosting = Some(word);
         batch.touched(did, known);
         if returns {
