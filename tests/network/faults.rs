@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::support::{Host, PATIENCE, Seen, answer, json_answer, network, options, plc};
 
@@ -56,10 +57,12 @@ async fn an_endless_answer_ends_at_its_limit() {
     })
     .await;
     let network = network(&[&host]);
-    let error = whole_repo(&network, &host, 1_000_000).await.unwrap_err();
+    let read = timeout(PATIENCE, whole_repo(&network, &host, 1_000_000)).await.expect("it does not end");
+    let error = read.unwrap_err();
     assert_eq!((&error.kind, error.passes()), (&HostErrorKind::TooLarge, false), "{error}");
-    let error = network.latest_commit(&host.url(), &plc(1)).await.unwrap_err();
-    assert_eq!(error.kind, HostErrorKind::TooLarge, "{error}");
+    let (url, did) = (host.url(), plc(1));
+    let read = timeout(PATIENCE, network.latest_commit(&url, &did)).await.expect("it does not end");
+    assert_eq!(read.unwrap_err().kind, HostErrorKind::TooLarge);
     // One that says so beforehand is not even begun.
     let host = Host::start(|_| async { answer(200, CAR, vec![0u8; 2_000]) }).await;
     let network = crate::support::network(&[&host]);

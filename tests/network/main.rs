@@ -10,3 +10,4 @@ mod handles;
 mod limits;
 mod many;
 mod support;
+mod tls;
