@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::decode::{self, Chain, Checks, Commit, Head, Kind, Message, Notice, Op, Outline, PublicKey, Reason, Reject};
 use crate::event::{
-    Body, Delivery, Did, Event, Handle, Observed, Origin, Rev, Seq, Upstream, UpstreamKind, Verification,
+    AccountStatus, Body, Delivery, Did, Event, Handle, Observed, Origin, Rev, Seq, Upstream, UpstreamKind, Verification,
 };
 use crate::filter::{self, DropReason, Policy, Verdict};
 use crate::source::backfill::Reason as JobReason;
