@@ -1,6 +1,6 @@
-//! Frames in memory: outline and filter, and full decode.
+//! Frames in memory: outline and filter, full decode, and full verification.
 
-use almanac::decode::{self, Message};
+use almanac::decode::{self, Checks, Level, Message};
 use almanac::devnet::Mix;
 use almanac::event::Environment;
 use almanac::filter::{self, CollectionSet, DidRule, Policy, Verdict};
@@ -15,7 +15,8 @@ use crate::peers::{self, weigh};
 pub fn run(scale: Scale, chosen: &dyn Fn(&str) -> bool, results: &mut Vec<Outcome>) {
     let outline = chosen("outline and filter");
     let (decode_network, decode_calendar) = (chosen("full decode, network"), chosen("full decode, calendar"));
-    if outline || decode_network {
+    let verify_network = chosen("full verification, network");
+    if outline || decode_network || verify_network {
         let network = Frames::make(Mix::Network, scale);
         if outline {
             results.push(outline_and_filter(&network).run(scale));
@@ -23,10 +24,19 @@ pub fn run(scale: Scale, chosen: &dyn Fn(&str) -> bool, results: &mut Vec<Outcom
         if decode_network {
             results.push(full_decode("full decode, network", &network).run(scale));
         }
+        if verify_network {
+            results.push(full_verification("full verification, network", &network).run(scale));
+        }
     }
-    if decode_calendar {
+    let verify_calendar = chosen("full verification, calendar");
+    if decode_calendar || verify_calendar {
         let calendar = Frames::make(Mix::Calendar, scale);
-        results.push(full_decode("full decode, calendar", &calendar).run(scale));
+        if decode_calendar {
+            results.push(full_decode("full decode, calendar", &calendar).run(scale));
+        }
+        if verify_calendar {
+            results.push(full_verification("full verification, calendar", &calendar).run(scale));
+        }
     }
 }
 
@@ -88,7 +98,7 @@ fn outline_and_filter(frames: &Frames) -> Contest<'_> {
 fn full_decode<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
     let almanac = |frame: &Bytes| {
         let outline = decode::outline(frame).expect("the generator writes frames");
-        match decode::decode(frame, &outline, |_| true, &decode::Checks::NONE).expect("the generator writes frames") {
+        match decode::decode(frame, &outline, |_| true, &Checks::NONE).expect("the generator writes frames") {
             Message::Commit(commit) => {
                 let records = commit.ops.iter().filter_map(|op| op.record.as_ref());
                 weigh(commit.ops.len() as u64, records.map(|record| record.bytes.len() as u64).sum())
@@ -110,6 +120,35 @@ fn full_decode<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
             peer("serde_ipld_dagcbor + rs-car, hashes of all blocks", peers::rs_car),
             peer("serde_ipld_dagcbor + iroh-car, hashes of all blocks", peers::iroh_car_hashed),
             peer("serde_ipld_dagcbor + iroh-car, no hashes", peers::iroh_car),
+        ],
+    }
+}
+
+/// Everything that can be proven of a frame alone: hashes, signature, and the tree undone to `prevData`.
+fn full_verification<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
+    let almanac = |frame: &Bytes| {
+        let outline = decode::outline(frame).expect("the generator writes frames");
+        let checks = Checks { level: Level::Full, key: frames.keys.get(outline.did), now: None };
+        match decode::decode(frame, &outline, |_| true, &checks).expect("the generator signs what it says") {
+            Message::Commit(commit) => {
+                let records = commit.ops.iter().filter_map(|op| op.record.as_ref());
+                weigh(commit.ops.len() as u64, records.map(|record| record.bytes.len() as u64).sum())
+            }
+            _ => 0,
+        }
+    };
+    let passes = passes(frames, 4_000);
+    Contest {
+        name,
+        input: frames.describe(),
+        unit: "frames",
+        units: (frames.frames.len() * passes) as u64,
+        rounds: 11,
+        contenders: vec![
+            over_frames("Almanac, signatures and trees", frames, passes, almanac),
+            over_frames("the same libraries, signatures alone: nothing of the tree", frames, passes, |frame| {
+                peers::serde_signature(frame, &frames.keys)
+            }),
         ],
     }
 }

@@ -1,9 +1,12 @@
 //! What the benchmarks work on: frames from a seed, in memory and as dumps.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use almanac::decode::PublicKey;
 use almanac::devnet::{Mix, Size, Traffic};
+use almanac::event::{Did, DidDocument};
 use bytes::Bytes;
 
 /// The same frames for everybody.
@@ -54,6 +57,8 @@ pub struct Frames {
     mix: Mix,
     /// The frames, in order.
     pub frames: Vec<Bytes>,
+    /// The signing key of each account.
+    pub keys: HashMap<String, PublicKey>,
 }
 
 impl Frames {
@@ -67,7 +72,13 @@ impl Frames {
             let batch = traffic.next_frames((scale.frames() - frames.len()).min(1024));
             frames.extend(batch.into_iter().map(|frame| Bytes::from(frame.bytes)));
         }
-        Frames { mix, frames }
+        let keys = traffic.did_documents().into_iter().map(|(did, document)| {
+            let parsed = DidDocument::from_json(&Did::parse(did).expect("the generator writes DIDs"), &document);
+            let key = parsed.expect("the generator writes DID documents").key.expect("accounts have keys");
+            (did.to_owned(), PublicKey::read(&key).expect("the generator writes keys"))
+        });
+        let keys = keys.collect();
+        Frames { mix, frames, keys }
     }
 
     /// For the table.

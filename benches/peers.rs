@@ -1,11 +1,14 @@
 //! The same work by other people's code: what one writes with the ecosystem's crates when speed is not the subject, and
 //! reads no more than is needed.
 
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use almanac::decode::PublicKey;
 use ipld_core::cid::Cid;
+use ipld_core::ipld::Ipld;
 use serde::Deserialize;
 use serde_ipld_dagcbor::de::Deserializer;
 use sha2::{Digest, Sha256};
@@ -203,6 +206,43 @@ pub fn serde_decode(frame: &[u8], read_car: fn(&[u8]) -> Blocks) -> u64 {
             0
         }
     }
+}
+
+/// Full decode with serde_ipld_dagcbor and rs-car, and the signature of what is signed. What the tree says is not looked
+/// at: no library does that and is sound.
+pub fn serde_signature(frame: &[u8], keys: &HashMap<String, PublicKey>) -> u64 {
+    let mut from = Deserializer::from_slice(frame);
+    let header = narrow::Header::deserialize(&mut from).expect("the generator writes frames");
+    let (did, root, blocks) = match header.t {
+        Some("#commit") => {
+            let commit = whole::Commit::deserialize(&mut from).expect("the generator writes commits");
+            (commit.repo, Some(commit.commit), commit.blocks)
+        }
+        Some("#sync") => {
+            let sync = whole::Sync::deserialize(&mut from).expect("the generator writes syncs");
+            (sync.did, None, sync.blocks)
+        }
+        _ => return serde_decode(frame, rs_car),
+    };
+    let blocks = rs_car(blocks);
+    let signed = match root {
+        Some(root) => blocks.iter().find(|(cid, _)| *cid == root),
+        None => blocks.first(),
+    };
+    let (_, signed) = signed.expect("a commit carries its commit object");
+    let mut signed: BTreeMap<String, Ipld> = serde_ipld_dagcbor::from_slice(signed).expect("the generator signs maps");
+    let Some(Ipld::Bytes(sig)) = signed.remove("sig") else { panic!("the generator signs") };
+    let unsigned = serde_ipld_dagcbor::to_vec(&signed).expect("what was read can be written");
+    keys[did].verify(&unsigned, &sig).expect("the generator signs what it says");
+    let mut from = Deserializer::from_slice(frame);
+    narrow::Header::deserialize(&mut from).expect("the generator writes frames");
+    if root.is_none() {
+        return 0;
+    }
+    let commit = whole::Commit::deserialize(&mut from).expect("the generator writes commits");
+    let block = |cid: &Cid| blocks.iter().find(|(of, _)| of == cid).map(|(_, bytes)| bytes);
+    let records = commit.ops.iter().filter_map(|op| Some(block(&op.cid?).expect("a commit carries its records").len()));
+    weigh(commit.ops.len() as u64, records.sum::<usize>() as u64)
 }
 
 /// rs-car, which checks the hash of every block.

@@ -176,7 +176,9 @@ async fn everything_users_do_on_a_real_pds_is_seen() {
     let parts = RealParts::start().await;
     let db = TestDb::fresh().await;
     let folder = tempfile::tempdir().unwrap();
-    let start = || Serve::start(db.url().expose(), &parts.firehose(), folder.path());
+    let (firehose, handles) = (parts.firehose(), parts.handles());
+    let flags = ["--pds", &firehose, "--plc", &parts.plc_url, "--allow-private", "--host-override", &handles];
+    let start = || Serve::start_with(db.url().expose(), "", folder.path(), &flags);
     let serve = start();
 
     let mut ana = parts.create_account("ana").await;
@@ -300,6 +302,20 @@ async fn everything_users_do_on_a_real_pds_is_seen() {
     see_exactly_what_the_pds_holds(&serve, &parts, "at the end", &[&ana, &ben, &cem]).await;
 
     words(&db).await;
+    let unproven: i64 = sqlx::query_scalar(
+        "select count(*) from log.event where kind in ('put', 'delete') and verification not in ('full', 'snapshot')",
+    )
+    .fetch_one(db.pool())
+    .await
+    .unwrap();
+    assert_eq!(unproven, 0, "everything is signed and proven");
+    let lagging: Vec<(String, String)> =
+        sqlx::query_as("select did, state from ingest.repo where state <> 'synced' and did <> $1")
+            .bind(&dia.did)
+            .fetch_all(db.pool())
+            .await
+            .unwrap();
+    assert_eq!(lagging, [], "every repository is here as a whole");
 
     let (status, body) = serve.get(&format!("{}/health/ready", serve.admin), &[]).await;
     assert!(status.is_success(), "/health/ready: {status} {body}");

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::decode::{self, Chain, Checks, Commit, Head, Kind, Message, Notice, Op, Outline, PublicKey, Reason, Reject};
 use crate::event::{
-    Body, Delivery, Did, Event, Handle, Observed, Origin, Rev, Seq, Upstream, UpstreamKind, Verification,
+    AccountStatus, Body, Delivery, Did, Event, Handle, Observed, Origin, Rev, Seq, Upstream, UpstreamKind, Verification,
 };
 use crate::filter::{self, DropReason, Policy, Verdict};
 use crate::source::backfill::Reason as JobReason;
@@ -405,6 +405,10 @@ impl Judge {
             return;
         }
         let returns = known.is_hidden() && word.active;
+        if returns && known.hosting.is_some_and(|last| last.status == AccountStatus::Deleted) {
+            // Its records may have left the log since.
+            (known.head, known.state) = (None, RepoState::Partial);
+        }
         known.hosting = Some(word);
         batch.touched(did, known);
         if returns {

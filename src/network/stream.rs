@@ -35,15 +35,12 @@ struct Body {
 }
 
 impl RepoStream {
-    pub(super) fn new(
-        head: Head,
-        watch: metric::Watch,
-        bytes_max: u64,
-        idle: Duration,
-    ) -> Result<Self, (HostError, metric::Watch)> {
+    pub(super) fn new(head: Head, watch: metric::Watch, bytes_max: u64, idle: Duration) -> Result<Self, HostError> {
         let length = head.response.content_length();
         if length.is_some_and(|length| length > bytes_max) {
-            return Err((too_large(head.permit.host(), bytes_max), watch));
+            let error = too_large(head.permit.host(), bytes_max);
+            watch.end(Some(&error));
+            return Err(error);
         }
         let host = head.permit.host().into();
         let body = Some(Body { response: head.response, permit: head.permit, watch });

@@ -69,10 +69,7 @@ impl Network {
                 return Err(error);
             }
         };
-        RepoStream::new(head, watch, bytes_max, self.inner.options.idle_timeout).map_err(|(error, watch)| {
-            watch.end(Some(&error));
-            error
-        })
+        RepoStream::new(head, watch, bytes_max, self.inner.options.idle_timeout)
     }
 
     /// What the host says of an account.

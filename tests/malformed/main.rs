@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use almanac::decode::{Checks, Reason, Reject, decode, outline};
+use almanac::decode::{Checks, Layer, Reason, Reject, decode, outline};
 use almanac::devnet::frames;
 use build::{Case, DID, good_commit, stamp};
 use bytes::Bytes;
@@ -130,7 +130,12 @@ fn every_reason_there_is_occurs() {
     let large = large::cases();
     let cases = kept.iter().flat_map(|(_, cases)| cases).chain(&large);
     let seen: BTreeSet<Reason> = cases.filter_map(|case| Some(case.refused.as_ref()?.reason)).collect();
-    let missing: Vec<&Reason> = Reason::ALL.iter().filter(|reason| !seen.contains(reason)).collect();
+    // Refused only when keys are known, or by what is known of the account: tests/verify and those of ingest.
+    let elsewhere = |reason: &Reason| {
+        matches!(reason.layer(), Layer::Mst | Layer::Sig | Layer::Policy)
+            || [Reason::FutureRev, Reason::RevNotNewer, Reason::ChainBroken].contains(reason)
+    };
+    let missing: Vec<&Reason> = Reason::ALL.iter().filter(|r| !seen.contains(r) && !elsewhere(r)).collect();
     assert!(missing.is_empty(), "no case is refused as {missing:?}");
 }
 

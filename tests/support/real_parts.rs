@@ -135,6 +135,11 @@ impl RealParts {
         self.pds_url.replacen("http", "ws", 1)
     }
 
+    /// For `--host-override`: where the handles of its accounts are served.
+    pub fn handles(&self) -> String {
+        format!("*.test={}", self.pds_url.trim_start_matches("http://"))
+    }
+
     async fn answer(&self, what: &str, request: reqwest::RequestBuilder) -> Vec<u8> {
         let response = request.send().await.unwrap_or_else(|e| panic!("{what}: {e:?}"));
         let status = response.status();

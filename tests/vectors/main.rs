@@ -1,4 +1,5 @@
-//! Every published vector that speaks of what Almanac reads: identifiers, times, DAG-CBOR, the data model's JSON.
+//! Every published vector that speaks of what Almanac reads: identifiers, times, DAG-CBOR, the data model's JSON,
+//! keys, signatures, trees and the proofs of commits.
 //!
 //! The vectors are not part of this project. They are looked for in `ALMANAC_VECTORS`, else in `../shared/vectors`
 //! beside it; with `ALMANAC_REQUIRE_VECTORS` set their absence is a failure. `interop/` is
@@ -9,15 +10,18 @@
 
 mod dag_cbor;
 mod data_model;
+mod signatures;
 mod syntax;
+mod trees;
 
 use std::path::PathBuf;
 
 /// What none of these tests looks at, and why.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("interop/firehose/", "the generator must reproduce them: tests/devnet_vectors.rs"),
-    ("interop/mst/", "the generator must reproduce them: tests/devnet_vectors.rs"),
-    ("interop/crypto/", "signatures are not checked by what these tests judge"),
+    (
+        "interop/mst/common_prefix",
+        "the generator must reproduce them: tests/devnet_vectors.rs; ours refuses other cuts",
+    ),
     ("interop/lexicon/", "records are read leniently; no lexicon is enforced"),
     ("interop/syntax/language_", "languages are kept as the record has them"),
     ("interop/syntax/uri_", "URIs are kept as the record has them"),
@@ -26,7 +30,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// The files that are looked at.
-const HERE: &[&str] = &["interop/syntax/", "interop/data-model/", "dasl/"];
+const HERE: &[&str] =
+    &["interop/syntax/", "interop/data-model/", "interop/crypto/", "interop/firehose/", "interop/mst/", "dasl/"];
 
 fn folder() -> PathBuf {
     std::env::var_os("ALMANAC_VECTORS")

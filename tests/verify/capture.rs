@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use almanac::config::DidDocs;
-use almanac::decode::{self, Kind, Level, Message, PublicKey};
+use almanac::decode::{self, EMPTY_TREE, Kind, Level, Message, PublicKey};
 use almanac::devnet::cbor::cid_of;
 use bytes::Bytes;
 use chrono::Utc;
@@ -168,13 +168,15 @@ fn nothing_in_a_frame_can_be_changed() {
         refuses("commit", with_field(frame, "commit", link(&other)));
         refuses("prevData", with_field(frame, "prevData", link(&other)));
         refuses("prevData", with_field(frame, "prevData", link(&commit.data)));
-        refuses("no prevData", without_field(frame, "prevData"));
+        if commit.prev_data != Some(EMPTY_TREE) {
+            refuses("no prevData", without_field(frame, "prevData"));
+        }
         let op_field = |at: usize, field: &str, value: Cv| {
             with(frame, |_, body| {
                 Fields(body.get("ops").as_array_mut().unwrap()[at].as_map_mut().unwrap()).set(field, value)
             })
         };
-        for (at, op) in outline.ops.iter().enumerate() {
+        for (at, op) in outline.ops.iter().enumerate().take(4) {
             let op = op.unwrap();
             for field in ["cid", "prev"] {
                 for value in [Cv::Null, link(&other), link(&commit.data)] {

@@ -311,7 +311,7 @@ fn more_operations_than_a_commit_may_have() {
 #[test]
 fn syncs_are_signed_too() {
     let key = key(Curve::P256);
-    let head = commit(&mut repo(key.clone(), 5)).head;
+    let head = commit(&mut repo(key.clone(), 30)).head;
     let sync = |head| frames::sync(stamp(SEQ), head).into();
     full(&sync(&head), &public(&key)).unwrap();
     let bad = with_signature(&head, |sig| negated(Curve::P256, &sig));

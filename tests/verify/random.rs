@@ -37,7 +37,7 @@ fn writes(wishes: &[(u16, bool)], repo: &Repo, turn: usize) -> Vec<Write> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn histories_are_undone(

@@ -268,22 +268,17 @@ impl<'a, 'c> Tree<'a, 'c> {
 
     /// The CID of the root as the tree stands now.
     pub fn root(&mut self) -> Result<Cid, Reject> {
-        let mut root = self.root;
+        let (mut root, mut place) = (self.root, Place::default());
         // No tree begins with nodes that hold nothing but a child.
         while let Link::Node(number) = root
             && self.node(number).entries.is_empty()
         {
-            root = self.node(number).left;
-            // A child that the CAR lacks has leaves of its own, or its CID is not the one that is asked for.
-            if let Link::Unread(cid) = root
-                && self.car.has(&cid)
-            {
-                let place = self.node(number).place_of(0, Place::default());
-                root = self.read(root, place)?.map_or(Link::None, Link::Node);
-            }
+            place = self.node(number).place_of(0, place);
+            root = self.read(self.node(number).left, place)?.map_or(Link::None, Link::Node);
         }
         match root {
             Link::None => Ok(EMPTY_TREE),
+            // The root has been read from the start, and what took its place above.
             Link::Unread(cid) => Ok(cid),
             Link::Node(number) => Ok(self.hash(number, &mut Vec::with_capacity(1024))),
         }

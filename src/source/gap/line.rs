@@ -226,7 +226,7 @@ impl Line {
         // there is new. Between that and the largest number frames come again that were judged while it was dialled, and
         // only our own clock tells how old the largest is.
         let known_at = asked.map_or(self.high_seen_at + SKEW, |asked| asked.spoken_at());
-        if !time.is_some_and(|time| time > known_at) {
+        if time.is_none_or(|time| time <= known_at) {
             self.newer = 0;
             if asked.is_some() {
                 self.older = self.older.saturating_add(1);

@@ -1,0 +1,107 @@
+//! `almanac serve` on a simulated network, and what its index shows, for the oracle.
+
+use std::time::{Duration, Instant};
+
+use almanac::devnet::sim::{Difference, Shown, ShownAccount, Sim};
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+use super::postgres::TestDb;
+use super::serve::Serve;
+
+const COLLECTIONS: [&str; 2] = ["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"];
+
+/// Everything quick, so that a test sees what an operator sees in days.
+const SETTINGS: &str = "
+[backfill]
+coverage_every = '2s'
+host_pause = '200ms'
+";
+
+/// A network that is followed.
+pub struct Watched {
+    pub db: TestDb,
+    pub serve: Serve,
+    _folder: TempDir,
+}
+
+impl Watched {
+    /// Follows the network's relay, and one of its PDSes directly if one is named.
+    pub async fn start(sim: &Sim, own: Option<usize>) -> Self {
+        let db = TestDb::fresh().await;
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("almanac.toml");
+        std::fs::write(&settings, SETTINGS).unwrap();
+        let relay = sim.relay_ws_url();
+        let own = own.map(|number| sim.pds_url(number).replacen("http", "ws", 1));
+        let mut flags = vec!["--config", settings.to_str().unwrap(), "--plc", sim.plc_url(), "--allow-private"];
+        flags.extend(["--host-override", sim.host_override()]);
+        flags.extend(own.iter().flat_map(|url| ["--pds", url.as_str()]));
+        let serve = Serve::start_with(db.url().expose(), &relay, folder.path(), &flags);
+        Watched { db, serve, _folder: folder }
+    }
+
+    /// Waits a moment, in which jobs ask hosts.
+    pub async fn look_around(&self) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    /// Waits until the index is the truth. Panics with what differs, and with `what`.
+    pub async fn settle(&self, sim: &Sim, limit: Duration, what: impl Fn() -> String) {
+        let deadline = Instant::now() + limit;
+        loop {
+            let differences = self.differences(sim).await;
+            if differences.is_empty() {
+                return;
+            }
+            if Instant::now() > deadline {
+                let list: Vec<String> = differences.iter().map(Difference::to_string).collect();
+                let states = states(self.db.pool()).await;
+                panic!("{}\nnot the truth after {limit:?}:\n{}\n{}", what(), list.join("\n"), states.join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// How the index differs from the truth now.
+    pub async fn differences(&self, sim: &Sim) -> Vec<Difference> {
+        let shown = shown(self.db.pool()).await;
+        sim.truth().compare(&shown, &COLLECTIONS)
+    }
+}
+
+/// What the index shows.
+pub async fn shown(pool: &PgPool) -> Shown {
+    let records: Vec<(String, String)> =
+        sqlx::query_as("select uri, cid from calendar.events union all select uri, cid from calendar.rsvps")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    type Row = (String, bool, String, Option<String>, Option<String>, Option<String>, Option<String>);
+    let accounts: Vec<Row> = sqlx::query_as(
+        "select did, a.active, a.status, a.handle, r.rev, r.data,
+             case when r.state <> 'synced' then r.state when job.state = 'failed' then job.outcome end
+         from ingest.repo r join calendar.accounts a using (did) left join source.backfill_job job using (did)",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let account = |(did, active, status, handle, rev, data, trouble): Row| {
+        let said =
+            ShownAccount { active: Some(active), status: Some(status), handle: Some(handle), rev, data, trouble };
+        (did, said)
+    };
+    Shown { records: records.into_iter().collect(), accounts: accounts.into_iter().map(account).collect() }
+}
+
+/// Repositories and jobs, for messages.
+async fn states(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select concat_ws(' ', did, r.state, r.rev, 'gap', coalesce(r.gap_rev, '-'), 'pds', r.pds, 'hosting', r.hosting_status,
+             'job', j.state, j.reason, j.outcome, j.attempts, j.error, j.not_before - now())
+         from ingest.repo r left join source.backfill_job j using (did) order by did",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
