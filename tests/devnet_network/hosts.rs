@@ -232,3 +232,36 @@ async fn a_network_of_todays_size_is_there_at_once() {
     let (blocks, _) = read_car(&car);
     assert!(blocks.len() > size.fillers_max / 64, "{} blocks beside {} records", blocks.len(), account.records.len());
 }
+
+#[tokio::test]
+async fn a_did_web_is_served_by_its_host() {
+    let sim = small(7).await;
+    let did = sim.create_web_account(1).unwrap();
+    sim.create_event(&did).unwrap();
+    assert_eq!(did.replace("%3A", ":"), format!("did:web:{}", sim.pds_url(1).replace("http://127.0.0.1", "localhost")));
+    let (status, document) = get_json(&format!("{}/.well-known/did.json", sim.pds_url(1))).await;
+    assert_eq!((status, document["id"].as_str()), (200, Some(&*did)));
+    assert_eq!(get(&format!("{}/.well-known/did.json", sim.pds_url(0))).await.0, 404);
+    assert_eq!(get(&format!("{}/{did}", sim.plc_url())).await.0, 404, "the directory knows no did:web");
+    let url = format!("{}/xrpc/com.atproto.sync.getRepo?did={}", sim.pds_url(1), did.replace('%', "%25"));
+    assert_eq!(get(&url).await.0, 200);
+    assert_eq!(sim.truth().accounts[&did].unreachable, None);
+}
+
+#[tokio::test]
+async fn what_is_out_of_reach_is_said_to_be() {
+    use almanac::devnet::sim::{At, Fault, When};
+    let sim = small(8).await;
+    let dids = sim.dids();
+    sim.write_ahead(&dids[0], &[], std::time::Duration::from_secs(600)).unwrap();
+    sim.tombstone(&dids[1]).unwrap();
+    let for_ever = sim.fault(Fault::ServerError, At::pds(0).did(&dids[2]), When::ALWAYS);
+    sim.fault(Fault::ServerError, At::pds(1).did(&dids[3]), When::NEXT);
+    let unreachable = |at: usize| sim.truth().accounts[&dids[at]].unreachable;
+    assert_eq!(unreachable(0), Some("its revisions are in the future"));
+    assert_eq!(unreachable(1), Some("its DID is tombstoned"));
+    assert_eq!(unreachable(2), Some("its PDS does not answer"));
+    assert_eq!(unreachable(3), None, "what fails once can be asked again");
+    sim.end_fault(for_ever);
+    assert_eq!(unreachable(2), None);
+}

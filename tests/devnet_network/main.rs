@@ -6,4 +6,6 @@ mod judge;
 mod client;
 mod faults;
 mod hosts;
+mod scripts;
 mod streams;
+mod verdict;
