@@ -265,3 +265,26 @@ async fn what_is_out_of_reach_is_said_to_be() {
     sim.end_fault(for_ever);
     assert_eq!(unreachable(2), None);
 }
+
+#[tokio::test]
+async fn large_repositories_are_made_of_their_paths() {
+    let sim = small(9).await;
+    let old = sim.create_old_account(0, 2_000).unwrap();
+    let heavy = sim.create_heavy_account(1, 300, 30_000).unwrap();
+    for (did, at_least, records) in [(&old, 300_000, 2_000), (&heavy, 9_000_000, 300)] {
+        sim.create_event(did).unwrap();
+        let (status, car) = get(&xrpc(&sim, did, "com.atproto.sync.getRepo", "")).await;
+        assert!(status == 200 && car.len() > at_least, "{}", car.len());
+        // The reader checks every hash.
+        let (blocks, root) = read_car(&car);
+        let blocks: BTreeMap<Cid, Vec<u8>> = blocks.into_iter().collect();
+        let mut found = BTreeMap::new();
+        walk(&blocks, field(&value(&blocks[&root]), "data").and_then(link).unwrap(), &mut found);
+        assert_eq!(found.len(), records + 1);
+        assert!(found.values().all(|cid| blocks.contains_key(cid)));
+        let since = sim.truth().accounts[did].rev.clone().unwrap();
+        sim.create_event(did).unwrap();
+        let (_, part) = get(&xrpc(&sim, did, "com.atproto.sync.getRepo", &format!("&since={since}"))).await;
+        assert!(part.len() < car.len() / 20, "{} of {}", part.len(), car.len());
+    }
+}
