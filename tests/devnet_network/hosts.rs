@@ -193,6 +193,8 @@ async fn a_migrated_account_lives_on_the_new_host_alone() {
     assert_ne!(document["verificationMethod"], old_document["verificationMethod"]);
     let old = format!("{}/xrpc/com.atproto.sync.getRepoStatus?did={did}", sim.pds_url(0));
     assert_eq!(get_json(&old).await.1["status"], "deactivated");
+    let relay = format!("{}/xrpc/com.atproto.sync.getRepoStatus?did={did}", sim.relay_url());
+    assert_eq!(get_json(&relay).await.1["active"], true, "the old host's farewell is not the account's");
     assert_eq!(get(&xrpc(&sim, did, "com.atproto.sync.getRepo", "")).await.0, 200);
     let (_, log) = get_json(&format!("{}/{did}/log/audit", sim.plc_url())).await;
     assert_eq!(log.as_array().unwrap().len(), 2);

@@ -4,6 +4,7 @@
 mod judge;
 
 mod client;
+mod command;
 mod faults;
 mod hosts;
 mod scripts;
