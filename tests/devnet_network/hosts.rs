@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use almanac::devnet::sim::{CalendarSize, Sim, SimOptions};
+use almanac::devnet::sim::{CalendarSize, Place, Sim, SimOptions};
 use almanac::event::Cid;
 
-use crate::client::{get, get_json, xrpc};
+use crate::client::{Subscriber, get, get_json, xrpc};
 use crate::judge::{decode, get as field, link, read_car, text};
 
 async fn small(seed: u64) -> Sim {
@@ -185,7 +185,11 @@ async fn a_migrated_account_lives_on_the_new_host_alone() {
     sim.create_event(did).unwrap();
     let before = sim.truth().accounts[did].clone();
     let (_, old_document) = get_json(&format!("{}/{did}", sim.plc_url())).await;
+    let seq = sim.last_seq(Place::Relay);
     sim.migrate(did, 1).unwrap();
+    let mut relay = Subscriber::new(sim.relay_url(), Some(seq)).await;
+    let told: Vec<String> = relay.take(3).await.into_iter().map(|frame| frame.kind).collect();
+    assert_eq!(told, ["#identity", "#account", "#sync"], "the old host's farewell is not the account's");
     let after = sim.truth().accounts[did].clone();
     assert_eq!((before.host, after.host, &before.records), (0, 1, &after.records));
     assert!(before.rev < after.rev);
@@ -194,7 +198,7 @@ async fn a_migrated_account_lives_on_the_new_host_alone() {
     let old = format!("{}/xrpc/com.atproto.sync.getRepoStatus?did={did}", sim.pds_url(0));
     assert_eq!(get_json(&old).await.1["status"], "deactivated");
     let relay = format!("{}/xrpc/com.atproto.sync.getRepoStatus?did={did}", sim.relay_url());
-    assert_eq!(get_json(&relay).await.1["active"], true, "the old host's farewell is not the account's");
+    assert_eq!(get_json(&relay).await.1["active"], true);
     assert_eq!(get(&xrpc(&sim, did, "com.atproto.sync.getRepo", "")).await.0, 200);
     let (_, log) = get_json(&format!("{}/{did}/log/audit", sim.plc_url())).await;
     assert_eq!(log.as_array().unwrap().len(), 2);
