@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use almanac::decode::{Car, Checks, Message, Reject, cbor, decode, outline, record_json};
+use almanac::decode::{Car, CarPart, CarStream, Checks, Message, Reject, RepoWalk, cbor, decode, outline, record_json};
+use almanac::event::{Cid, Codec};
 use bytes::Bytes;
 use ipld_core::ipld::Ipld;
 use sha2::{Digest, Sha256};
@@ -57,8 +58,61 @@ pub fn cbor(bytes: &[u8]) {
     assert_eq!(serde_ipld_dagcbor::to_vec(&value).expect("and writes it"), bytes);
 }
 
+/// A tree node: what is accepted is canonical, and its keys rise.
+pub fn node(bytes: &[u8]) {
+    let cid = Cid::new(Codec::DagCbor, Sha256::digest(bytes).into());
+    let mut walk = RepoWalk::new(cid, [""]);
+    if let Err(reject) = walk.feed(&cid, bytes) {
+        return bounded(reject);
+    }
+    assert!(!walk.wants(&cid));
+    let node: Ipld = serde_ipld_dagcbor::from_slice(bytes).expect("the other implementation reads it");
+    assert_eq!(serde_ipld_dagcbor::to_vec(&node).expect("and writes it"), bytes);
+    let Ipld::Map(node) = node else { panic!("a node is a map") };
+    let Some(Ipld::List(entries)) = node.get("e") else { panic!("a node has entries") };
+    assert_eq!(walk.leaves().len(), entries.len(), "no key twice");
+    assert!(walk.needs().count() <= entries.len() + 1);
+    assert!(walk.leaves().all(|(key, _)| key.split('/').count() == 2));
+}
+
+/// A CAR in two pieces: the same blocks as in one.
+pub fn car_stream(bytes: &[u8]) {
+    let whole = Car::parse(bytes);
+    let mut stream = CarStream::new();
+    let mut blocks = 0;
+    let cut = bytes.first().map_or(0, |byte| usize::from(*byte) % bytes.len());
+    for piece in [&bytes[..cut], &bytes[cut..]] {
+        stream.push(Bytes::copy_from_slice(piece));
+        loop {
+            match stream.next_part() {
+                Ok(Some(CarPart::Root(root))) => {
+                    assert!(whole.as_ref().is_ok_and(|w| w.root() == root) || whole.is_err())
+                }
+                Ok(Some(CarPart::Block { at, bytes: block, .. })) => {
+                    blocks += 1;
+                    assert_eq!(bytes[at as usize..][..block.len()], block[..]);
+                }
+                Ok(None) => break,
+                Err(reject) => {
+                    assert!(whole.is_err(), "{reject}");
+                    return bounded(reject);
+                }
+            }
+        }
+    }
+    match (stream.finish(), whole) {
+        (Ok(()), Ok(whole)) => assert_eq!(blocks, whole.len()),
+        (Ok(()), Err(reject)) => panic!("only the stream takes it: {reject}"),
+        (Err(reject), whole) => {
+            assert!(whole.is_err(), "{reject}");
+            bounded(reject);
+        }
+    }
+}
+
 /// A CAR: blocks that are handed out have the hash that their CID states.
 pub fn car(bytes: &[u8]) {
+    car_stream(bytes);
     let car = match Car::parse(bytes) {
         Ok(car) => car,
         Err(reject) => return bounded(reject),

@@ -32,6 +32,11 @@ fn cars() {
     replay("car", checks::car);
 }
 
+#[test]
+fn tree_nodes() {
+    replay("node", checks::node);
+}
+
 /// The malformed frames are of the same kind as what fuzzing finds: whatever holds for any bytes holds for them.
 #[test]
 fn malformed_frames() {

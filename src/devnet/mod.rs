@@ -6,7 +6,7 @@
 //! judged by code they do not share.
 //!
 //! [`Repo::apply`] is the heart: writes in, a signed commit with its covering proof out. [`frames`] puts what happened
-//! on the wire, [`Traffic`] decides what happens.
+//! on the wire, [`Traffic`] decides what happens. `sim` serves it all over HTTP and websockets, with faults.
 
 mod account;
 mod calendar;

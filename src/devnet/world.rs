@@ -114,6 +114,7 @@ impl World {
     }
 
     /// Sets the virtual clock.
+    #[cfg(feature = "runtime")]
     pub fn set_now(&mut self, micros: i64) {
         self.micros = micros;
     }

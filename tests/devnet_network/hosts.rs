@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use almanac::devnet::sim::{CalendarSize, Sim, SimOptions};
+use almanac::devnet::sim::{CalendarSize, Place, Sim, SimOptions};
 use almanac::event::Cid;
 
-use crate::client::{get, get_json, xrpc};
+use crate::client::{Subscriber, get, get_json, xrpc};
 use crate::judge::{decode, get as field, link, read_car, text};
 
 async fn small(seed: u64) -> Sim {
@@ -185,7 +185,11 @@ async fn a_migrated_account_lives_on_the_new_host_alone() {
     sim.create_event(did).unwrap();
     let before = sim.truth().accounts[did].clone();
     let (_, old_document) = get_json(&format!("{}/{did}", sim.plc_url())).await;
+    let seq = sim.last_seq(Place::Relay);
     sim.migrate(did, 1).unwrap();
+    let mut relay = Subscriber::new(sim.relay_url(), Some(seq)).await;
+    let told: Vec<String> = relay.take(3).await.into_iter().map(|frame| frame.kind).collect();
+    assert_eq!(told, ["#identity", "#account", "#sync"], "the old host's farewell is not the account's");
     let after = sim.truth().accounts[did].clone();
     assert_eq!((before.host, after.host, &before.records), (0, 1, &after.records));
     assert!(before.rev < after.rev);
@@ -193,6 +197,8 @@ async fn a_migrated_account_lives_on_the_new_host_alone() {
     assert_ne!(document["verificationMethod"], old_document["verificationMethod"]);
     let old = format!("{}/xrpc/com.atproto.sync.getRepoStatus?did={did}", sim.pds_url(0));
     assert_eq!(get_json(&old).await.1["status"], "deactivated");
+    let relay = format!("{}/xrpc/com.atproto.sync.getRepoStatus?did={did}", sim.relay_url());
+    assert_eq!(get_json(&relay).await.1["active"], true);
     assert_eq!(get(&xrpc(&sim, did, "com.atproto.sync.getRepo", "")).await.0, 200);
     let (_, log) = get_json(&format!("{}/{did}/log/audit", sim.plc_url())).await;
     assert_eq!(log.as_array().unwrap().len(), 2);
@@ -231,4 +237,60 @@ async fn a_network_of_todays_size_is_there_at_once() {
     assert_eq!(status, 200);
     let (blocks, _) = read_car(&car);
     assert!(blocks.len() > size.fillers_max / 64, "{} blocks beside {} records", blocks.len(), account.records.len());
+}
+
+#[tokio::test]
+async fn a_did_web_is_served_by_its_host() {
+    let sim = small(7).await;
+    let did = sim.create_web_account(1).unwrap();
+    sim.create_event(&did).unwrap();
+    assert_eq!(did.replace("%3A", ":"), format!("did:web:{}", sim.pds_url(1).replace("http://127.0.0.1", "localhost")));
+    let (status, document) = get_json(&format!("{}/.well-known/did.json", sim.pds_url(1))).await;
+    assert_eq!((status, document["id"].as_str()), (200, Some(&*did)));
+    assert_eq!(get(&format!("{}/.well-known/did.json", sim.pds_url(0))).await.0, 404);
+    assert_eq!(get(&format!("{}/{did}", sim.plc_url())).await.0, 404, "the directory knows no did:web");
+    let url = format!("{}/xrpc/com.atproto.sync.getRepo?did={}", sim.pds_url(1), did.replace('%', "%25"));
+    assert_eq!(get(&url).await.0, 200);
+    assert_eq!(sim.truth().accounts[&did].unreachable, None);
+}
+
+#[tokio::test]
+async fn what_is_out_of_reach_is_said_to_be() {
+    use almanac::devnet::sim::{At, Fault, When};
+    let sim = small(8).await;
+    let dids = sim.dids();
+    sim.write_ahead(&dids[0], &[], std::time::Duration::from_secs(600)).unwrap();
+    sim.tombstone(&dids[1]).unwrap();
+    let for_ever = sim.fault(Fault::ServerError, At::pds(0).did(&dids[2]), When::ALWAYS);
+    sim.fault(Fault::ServerError, At::pds(1).did(&dids[3]), When::NEXT);
+    let unreachable = |at: usize| sim.truth().accounts[&dids[at]].unreachable;
+    assert_eq!(unreachable(0), Some("its revisions are in the future"));
+    assert_eq!(unreachable(1), Some("its DID is tombstoned"));
+    assert_eq!(unreachable(2), Some("its PDS does not answer"));
+    assert_eq!(unreachable(3), None, "what fails once can be asked again");
+    sim.end_fault(for_ever);
+    assert_eq!(unreachable(2), None);
+}
+
+#[tokio::test]
+async fn large_repositories_are_made_of_their_paths() {
+    let sim = small(9).await;
+    let old = sim.create_old_account(0, 2_000).unwrap();
+    let heavy = sim.create_heavy_account(1, 300, 30_000).unwrap();
+    for (did, at_least, records) in [(&old, 300_000, 2_000), (&heavy, 9_000_000, 300)] {
+        sim.create_event(did).unwrap();
+        let (status, car) = get(&xrpc(&sim, did, "com.atproto.sync.getRepo", "")).await;
+        assert!(status == 200 && car.len() > at_least, "{}", car.len());
+        // The reader checks every hash.
+        let (blocks, root) = read_car(&car);
+        let blocks: BTreeMap<Cid, Vec<u8>> = blocks.into_iter().collect();
+        let mut found = BTreeMap::new();
+        walk(&blocks, field(&value(&blocks[&root]), "data").and_then(link).unwrap(), &mut found);
+        assert_eq!(found.len(), records + 1);
+        assert!(found.values().all(|cid| blocks.contains_key(cid)));
+        let since = sim.truth().accounts[did].rev.clone().unwrap();
+        sim.create_event(did).unwrap();
+        let (_, part) = get(&xrpc(&sim, did, "com.atproto.sync.getRepo", &format!("&since={since}"))).await;
+        assert!(part.len() < car.len() / 20, "{} of {}", part.len(), car.len());
+    }
 }

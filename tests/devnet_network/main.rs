@@ -4,6 +4,9 @@
 mod judge;
 
 mod client;
+mod command;
 mod faults;
 mod hosts;
+mod scripts;
 mod streams;
+mod verdict;

@@ -62,7 +62,7 @@ fn a_car_that_ends_too_early_is_told_from_one_that_ends() {
     for end in 0..=bytes.len() {
         let expected = match end {
             _ if end < header => Some(Reason::CarHeader),
-            _ if (end - header) % section == 0 => None,
+            _ if (end - header).is_multiple_of(section) => None,
             _ => Some(Reason::CarLength),
         };
         assert_eq!(reason(&bytes[..end]), expected, "{end} bytes");

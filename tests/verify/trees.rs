@@ -80,7 +80,7 @@ fn nodes_are_shaped_as_nodes() {
     let keys = keys(0, 3);
     let good = node(None, &[leaf(0, &keys[0]), leaf(7, &keys[2][7..])]);
     // Sound, and only not what leads to this prevData.
-    assert_eq!(judge_tree(&[good.clone()], &keys[1]), Some(Reason::PrevDataMismatch));
+    assert_eq!(judge_tree(std::slice::from_ref(&good), &keys[1]), Some(Reason::PrevDataMismatch));
 
     let shape = |what: &str, block: Vec<u8>| refuses(what, Reason::NodeShape, &[block], &keys[1]);
     shape("bytes after the node", [&good[..], &[0]].concat());

@@ -7,6 +7,9 @@ use serde_json::json;
 use crate::devnet::sim::{CalendarSize, Sim, SimOptions};
 use crate::service::stop;
 
+/// Frames that a host keeps: a few hours of the busiest traffic, and some 100 MB.
+const WINDOW: usize = 20_000;
+
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
     /// The same seed gives the same accounts, keys and records
@@ -43,9 +46,9 @@ pub(super) async fn run(args: &ServeArgs) -> anyhow::Result<()> {
         seed: args.seed,
         hosts: usize::from(args.hosts),
         accounts: args.accounts,
+        window: WINDOW,
         // Records of the present, so that an index has something upcoming to show.
         records_at_micros: chrono::Utc::now().timestamp_micros() - 3_600_000_000,
-        ..SimOptions::default()
     };
     let sim = match args.calendar_size {
         true => Sim::populated(&options, CalendarSize::TODAY).await,

@@ -15,6 +15,15 @@ pub enum Part {
     Record(Arc<str>, Cid),
 }
 
+impl Part {
+    /// Its CID.
+    pub fn cid(&self) -> Cid {
+        match self {
+            Part::Node(cid, _) | Part::Record(_, cid) => *cid,
+        }
+    }
+}
+
 impl Mst {
     /// Everything in depth-first order: a node, then what is below and beside its leaves from left to right.
     pub fn depth_first(&self) -> Vec<Part> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::emit::News;
 use super::state::State;
 use crate::devnet::keys::{Curve, SigningKey};
+use crate::devnet::mst::Mst;
 use crate::devnet::world::Happening;
 use crate::devnet::{Commit, Tid, Write, WriteError};
 
@@ -37,6 +38,20 @@ impl State {
         let who = self.world.add_person(None);
         self.enter(who, host, None);
         self.announce_birth(who)?;
+        Ok(who)
+    }
+
+    /// An account that was born long ago and holds this tree of fillers. It is told of by `#sync` alone.
+    pub fn create_old_account(&mut self, host: usize, tree: Mst) -> Result<usize, SimError> {
+        self.hosts.get(host).ok_or(SimError::NoHost(host))?;
+        let who = self.world.add_person(None);
+        let rev = Tid::new((self.now() - 3_600_000_000).unsigned_abs(), self.world.people[who].clock);
+        let collections =
+            tree.leaves().iter().filter_map(|(path, _)| Some(path.split_once('/')?.0.to_owned())).collect();
+        self.enter(who, host, Some((tree, rev)));
+        self.actors[who].collections = collections;
+        self.introduce(who);
+        self.sync(who);
         Ok(who)
     }
 

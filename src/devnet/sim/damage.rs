@@ -45,15 +45,14 @@ pub(super) fn damaged(
         Fault::LyingSince => lie.since = commit.since.map(|rev| Tid::new(rev.micros() - 1, 7)),
         Fault::LyingRev => lie.head.rev = Tid::new(commit.head.rev.micros() + 1, 7),
         Fault::LyingOpCid => {
-            if let Some(op) = lie.ops.iter_mut().find(|op| op.cid.is_some()) {
-                op.cid = op.cid.map(other);
-            }
+            // With a block that fits the lie, so that the tree alone tells.
+            let (cid, block) = &mut lie.records[0];
+            *block = another_record();
+            let told = lie.ops.iter_mut().filter(|op| op.cid == Some(*cid));
+            told.for_each(|op| op.cid = Some(cid_of(block)));
+            *cid = cid_of(block);
         }
-        Fault::SwappedRecord => {
-            let swapped =
-                Value::map([("$type", Value::text("community.lexicon.calendar.event")), ("name", "swapped".into())]);
-            lie.records[0].1 = swapped.encode();
-        }
+        Fault::SwappedRecord => lie.records[0].1 = another_record(),
         Fault::MissingRecord => drop(lie.records.remove(0)),
         Fault::MissingNodes => lie.proof.clear(),
         Fault::ForgedDelete => {
@@ -71,6 +70,11 @@ pub(super) fn damaged(
         _ => {}
     }
     lie
+}
+
+/// A record that nobody wrote.
+fn another_record() -> Vec<u8> {
+    Value::map([("$type", Value::text("community.lexicon.calendar.event")), ("name", "swapped".into())]).encode()
 }
 
 /// Another CID.

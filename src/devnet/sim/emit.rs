@@ -64,7 +64,7 @@ impl State {
         let now =
             Occasion { did: Some(&did), kind: Some(notice.news.kind()), from_pds: Some(notice.host), method: None };
         if let News::Account(_) = notice.news
-            && !self.faults.due(Sort::Frame, Place::Relay, &now, |f| *f == Fault::StaleAccount).is_empty()
+            && !self.faults.due(Sort::Frame, Place::Relay, &now, |f, _| *f == Fault::StaleAccount).is_empty()
         {
             return;
         }
@@ -101,10 +101,11 @@ impl State {
             Occasion { did: Some(&did), kind: Some(notice.news.kind()), from_pds: Some(notice.host), method: None };
         let standing = self.standing(&notice);
         let due = {
-            let fits = |fault: &Fault| match (fault, &notice.news) {
-                (Fault::StaleAccount, _) => false,
-                (f, News::Commit(commit)) => is_plain(f) || damage::fits(f, commit, standing.as_ref()),
-                (f, _) => is_plain(f),
+            // One lie at a time: a second would be told of what the first left.
+            let fits = |fault: &Fault, due: &[Fault]| match &notice.news {
+                _ if is_plain(fault) => true,
+                News::Commit(commit) => due.iter().all(is_plain) && damage::fits(fault, commit, standing.as_ref()),
+                _ => false,
             };
             self.faults.due(Sort::Frame, place, &now, fits)
         };

@@ -314,11 +314,17 @@ impl Faults {
     }
 
     /// The faults of one sort that fire on this occasion. `fits` tells whether a fault has anything to do here; where
-    /// it has not, this is no occasion for it.
-    pub fn due(&mut self, sort: Sort, place: Place, now: &Occasion<'_>, fits: impl Fn(&Fault) -> bool) -> Vec<Fault> {
+    /// it has not, this is no occasion for it. It is shown the faults that fire already.
+    pub fn due(
+        &mut self,
+        sort: Sort,
+        place: Place,
+        now: &Occasion<'_>,
+        fits: impl Fn(&Fault, &[Fault]) -> bool,
+    ) -> Vec<Fault> {
         let mut due = vec![];
         for armed in self.0.iter_mut().filter(|a| a.can_fire() && a.fault.sort() == sort) {
-            if armed.is_here(place, now) && fits(&armed.fault) {
+            if armed.is_here(place, now) && fits(&armed.fault, &due) {
                 armed.seen += 1;
                 if armed.seen > armed.when.after {
                     armed.fired += 1;

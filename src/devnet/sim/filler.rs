@@ -6,6 +6,18 @@ use crate::devnet::frames::datetime;
 use crate::devnet::mst::Mst;
 use crate::devnet::{Tid, cbor::cid_of};
 
+/// Collections of records of a given length: `example.filler.bytes30000`.
+const BULK: &str = "example.filler.bytes";
+
+/// A tree of so many records of about `len` bytes each.
+pub(super) fn bulk_tree(micros: i64, records: usize, len: usize) -> Mst {
+    let paths = (0..records).map(|n| format!("{BULK}{len}/{}", Tid::new(micros as u64 - 1_000_000 - n as u64, 0)));
+    Mst::from_leaves(paths.map(|path| {
+        let cid = cid_of(&record(&path));
+        (path, cid)
+    }))
+}
+
 /// The record under this path. Whoever asks twice gets the same bytes.
 pub(super) fn record(path: &str) -> Vec<u8> {
     let (collection, rkey) = path.split_once('/').unwrap_or((path, ""));
@@ -14,6 +26,10 @@ pub(super) fn record(path: &str) -> Vec<u8> {
     let subject = Value::map(
         [("uri", format!("at://did:plc:{rkey}/app.bsky.feed.post/{rkey}"))].map(|(k, v)| (k, Value::text(v))),
     );
+    if let Some(len) = collection.strip_prefix(BULK).and_then(|len| len.parse::<usize>().ok()) {
+        let bulk = Value::text(rkey.repeat(1 + len / 13));
+        return Value::map(common.into_iter().chain([("text", bulk)])).encode();
+    }
     let own = match collection {
         "app.bsky.feed.post" => {
             // About 180 bytes, as posts have in the mean.

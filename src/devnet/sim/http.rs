@@ -110,7 +110,7 @@ async fn answer(shared: Arc<Shared>, place: Place, request: Request<Incoming>) -
     let (due, latency) = {
         let mut state = shared.lock();
         let now = Occasion { did: Some(&did), method: Some(method), ..Occasion::default() };
-        (state.faults.due(Sort::Request, place, &now, |_| true), state.latency(place))
+        (state.faults.due(Sort::Request, place, &now, |_, _| true), state.latency(place))
     };
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;

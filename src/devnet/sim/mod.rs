@@ -196,7 +196,8 @@ impl Sim {
 
 impl Drop for Sim {
     fn drop(&mut self) {
-        let state = self.shared.lock();
+        // Whoever held the state and panicked is heard already.
+        let Ok(state) = self.shared.state.lock() else { return };
         state.hosts.iter().for_each(|host| host.stream.cut());
         state.relay.stream.cut();
     }

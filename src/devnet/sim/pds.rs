@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::http::{Asked, Reply};
 use super::records;
 use super::state::{Actor, State};
+use crate::devnet::mst::Part;
 use crate::devnet::{Tid, car};
 use crate::event::{Cid, Rev};
 
@@ -109,25 +110,22 @@ fn get_repo(host: usize, who: usize, actor: &Actor, asked: &Asked<'_>) -> Reply 
         };
         let known = actor.history.iter().find(|(rev, _)| rev.to_string() == since.to_string());
         if let Some((_, tree)) = known {
-            let cid = |part: &crate::devnet::mst::Part| match part {
-                crate::devnet::mst::Part::Node(cid, _) | crate::devnet::mst::Part::Record(_, cid) => *cid,
-            };
-            let before: HashSet<Cid> = tree.depth_first().iter().map(cid).collect();
-            parts.retain(|part| !before.contains(&cid(part)));
+            let before: HashSet<Cid> = tree.depth_first().iter().map(Part::cid).collect();
+            parts.retain(|part| !before.contains(&part.cid()));
         } else if since.to_string() >= head.rev.to_string() {
             parts.clear();
         }
     }
     let mut out = car::header(Some(&head.cid));
     car::put_block(&mut out, &head.cid, &head.block);
-    let mut blocks: Vec<_> = parts.into_iter().filter_map(|part| actor.block(part)).collect();
     // Some hosts send a tree as it is walked, some as their database has it.
     if host % 2 == 1 {
-        blocks.sort_by_key(|(cid, _)| std::cmp::Reverse(*cid));
+        parts.sort_by_key(|part| std::cmp::Reverse(part.cid()));
     }
     let mut sent = HashSet::new();
-    for (cid, block) in blocks.iter().filter(|(cid, _)| sent.insert(*cid)) {
-        car::put_block(&mut out, cid, block);
+    for part in parts.into_iter().filter(|part| sent.insert(part.cid())) {
+        let (cid, block) = actor.block(part);
+        car::put_block(&mut out, &cid, &block);
     }
     Reply::car(out)
 }
@@ -288,7 +286,7 @@ fn list_records(state: &State, host: usize, asked: &Asked<'_>) -> Reply {
     let rows: Vec<Json> = keys.iter().take(limit).map(row).collect();
     let mut body = json!({"records": rows});
     // The reference PDS gives a cursor with every page that holds something.
-    if let Some((rkey, _)) = keys.iter().take(limit).last() {
+    if let Some((rkey, _)) = keys.get(limit.min(keys.len()).wrapping_sub(1)) {
         body["cursor"] = (*rkey).into();
     }
     Reply::json(&body)

@@ -15,7 +15,7 @@ pub(super) fn answer(state: &mut State, path: &str) -> Reply {
     let now = Occasion { did: Some(did), ..Occasion::default() };
     let who = state.who(did).filter(|who| !state.actors[*who].web);
     let has_older = who.is_some_and(|who| state.actors[who].document_before.is_some());
-    let fits = |fault: &Fault| *fault != Fault::OldDocument || has_older;
+    let fits = |fault: &Fault, _: &[Fault]| *fault != Fault::OldDocument || has_older;
     let due = state.faults.due(Sort::Document, Place::Plc, &now, fits);
     let Some(who) = who.filter(|_| !due.contains(&Fault::NoDocument)) else {
         let body = json!({"message": format!("DID not registered: {did}")});

@@ -121,13 +121,20 @@ impl Script {
 }
 
 impl Sim {
-    /// Lets things happen for ever, so many a second, and tells each in a line.
+    /// Lets things happen for ever, so many a second, and tells each in a line. Records are of the present then,
+    /// whatever [`SimOptions`](super::SimOptions) say.
     pub async fn keep_busy(&self, seed: u64, per_second: f64, mut told: impl FnMut(&str)) {
         let mut dice = Dice::new(seed ^ 0xb054);
         let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second.max(0.001)));
         loop {
             tick.tick().await;
-            let lines = happen(&mut self.shared.lock(), &mut dice);
+            let lines = {
+                let mut state = self.shared.lock();
+                // Records of the present: the generator's own clock runs by happenings.
+                let now = state.now();
+                state.world.set_now(now);
+                happen(&mut state, &mut dice)
+            };
             lines.iter().for_each(|line| told(line));
         }
     }

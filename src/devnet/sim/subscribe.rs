@@ -91,7 +91,7 @@ fn begin(shared: &Shared, place: Place, cursor: Option<i64>) -> Option<Begun> {
     let stream = state.stream(place)?;
     let (start, changes, cuts) = (stream.start(cursor), stream.changes.subscribe(), stream.cuts.subscribe());
     let spoken = matches!(start, Start::Outdated(_) | Start::Future(_));
-    let muted = !state.faults.due(Sort::Cursor, place, &Occasion::default(), |_| spoken).is_empty();
+    let muted = !state.faults.due(Sort::Cursor, place, &Occasion::default(), |_, _| spoken).is_empty();
     Some(Begun { start, muted, changes, cuts })
 }
 

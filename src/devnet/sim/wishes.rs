@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Sim;
 use super::accounts::SimError;
 use super::faults::{At, Fault, FaultId, FaultReport, Place, When};
 use super::state::Served;
 use super::truth::NetworkTruth;
+use super::{Sim, filler};
 use crate::devnet::calendar_records;
 use crate::devnet::{Commit, Write, calendar};
 use crate::event::Cid;
@@ -22,6 +22,23 @@ impl Sim {
     pub fn create_account(&self, host: usize) -> Result<String, SimError> {
         let mut state = self.shared.lock();
         let who = state.create_account(host)?;
+        Ok(state.account(who).did.clone())
+    }
+
+    /// An account with a past of so many likes, posts, reposts and follows, as real ones have. It is told of by `#sync`.
+    pub fn create_old_account(&self, host: usize, fillers: usize) -> Result<String, SimError> {
+        let mut state = self.shared.lock();
+        let now = state.world.now();
+        let tree = filler::tree(&mut state.world.dice, now, fillers);
+        let who = state.create_old_account(host, tree)?;
+        Ok(state.account(who).did.clone())
+    }
+
+    /// An account with so many records of so many bytes each outside the calendar. It is told of by `#sync`.
+    pub fn create_heavy_account(&self, host: usize, records: usize, bytes: usize) -> Result<String, SimError> {
+        let mut state = self.shared.lock();
+        let tree = filler::bulk_tree(state.world.now(), records, bytes);
+        let who = state.create_old_account(host, tree)?;
         Ok(state.account(who).did.clone())
     }
 
