@@ -45,6 +45,8 @@ use crate::telemetry::crash_point;
 const HANDLE_PATIENCE: Duration = Duration::from_secs(5);
 /// A document is this fresh at least when there is a reason to doubt.
 const DOUBTED: Duration = Duration::from_secs(300);
+/// What a host says against an account is checked with a document no older than this.
+const LATELY: Duration = Duration::from_secs(5);
 /// How often a repository that is written to is read anew.
 const RESTARTS: u32 = 3;
 
@@ -311,14 +313,21 @@ impl Resync {
         self.send(Finding::Identity { document: target.document.clone(), handle, time: Utc::now() }).await
     }
 
-    /// The host does not show the repository. When it says that it withholds it, that is the answer.
+    /// The host does not show the repository. When the host that the account lives on by now says so, that is the answer.
     async fn withheld(&self, target: &Target, error: HostError) -> Result<Report, Trouble> {
         let Some(problem) = error.repo_problem() else { return Err(error.into()) };
+        // Who moves leaves an account behind that is switched off.
+        let fresh = self.document(&target.did, Freshness::NotOlderThan(LATELY)).await?;
+        if fresh.endpoint != target.endpoint {
+            return Err(Trouble::Elsewhere);
+        }
         let (active, status) = match self.network.repo_status(&target.endpoint, &target.did).await {
             Ok(status) => (status.active, status.status),
-            // Deleted accounts are unknown to their host. Nothing is concluded from that: it may be a host that lost an
-            // account, or one that the account left.
-            Err(_) if problem == RepoProblem::NotFound => return Err(error.into()),
+            // Deleted accounts are unknown to their host. Should it find the account again, all of it is fetched anew.
+            Err(asked) if problem == RepoProblem::NotFound => match asked.repo_problem() {
+                Some(RepoProblem::NotFound) => (false, AccountStatus::Deleted),
+                _ => return Err(error.into()),
+            },
             // Old hosts do not know getRepoStatus; the error's name says it too.
             Err(_) => {
                 let status = match problem {
@@ -345,10 +354,8 @@ impl Resync {
 /// Whether a newer DID document may be what is missing.
 fn is_about_identity(trouble: &Trouble) -> bool {
     match trouble {
-        Trouble::Host(error) => {
-            error.repo_problem() == Some(RepoProblem::NotFound) || error.not_before.is_none() && !error.passes()
-        }
-        Trouble::Refused(_) => true,
+        Trouble::Host(error) => error.not_before.is_none() && !error.passes(),
+        Trouble::Refused(_) | Trouble::Elsewhere => true,
         _ => false,
     }
 }

@@ -33,6 +33,9 @@ pub enum Trouble {
     /// What the host sent breaks the protocol.
     #[error("{0}")]
     Refused(String),
+    /// The account lives on another host by now.
+    #[error("the account lives on another host by now")]
+    Elsewhere,
     /// The repository was written to while it was read.
     #[error("the repository changes faster than it can be read")]
     MovedOn,
@@ -96,9 +99,11 @@ impl Trouble {
             },
             Trouble::Refused(_) => Outcome::Refused,
             Trouble::RolledBack { .. } => Outcome::RolledBack,
-            Trouble::TooSlow { .. } | Trouble::CutShort { .. } | Trouble::MovedOn | Trouble::Missing(_) => {
-                Outcome::HostError
-            }
+            Trouble::TooSlow { .. }
+            | Trouble::CutShort { .. }
+            | Trouble::Elsewhere
+            | Trouble::MovedOn
+            | Trouble::Missing(_) => Outcome::HostError,
             Trouble::Spool(_) | Trouble::IngestEnded | Trouble::NotTaken | Trouble::Database(_) => Outcome::HostError,
         }
     }
@@ -122,6 +127,7 @@ impl Trouble {
             Trouble::Identity(IdentityError::Unreachable(error)) | Trouble::Host(error) => by_host(error),
             Trouble::TooSlow { .. }
             | Trouble::CutShort { .. }
+            | Trouble::Elsewhere
             | Trouble::MovedOn
             | Trouble::Missing(_)
             | Trouble::NotTaken => Disposal::Retry,
