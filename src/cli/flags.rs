@@ -91,7 +91,7 @@ impl Filter {
     }
 }
 
-/// Flags that say how much of commits is verified, and with whose keys.
+/// Flags that say how much of a live stream's commits is verified, and with whose keys.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Verifying {
     /// How much of commits is checked: none (structure, limits, hashes), signature, or full (also that the operations are

@@ -11,8 +11,9 @@ use clap::ValueEnum;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::flags::{Filter, Global, Verifying};
+use super::flags::{Filter, Global};
 use super::table::{print_json, table};
+use super::verify::VerifyArgs;
 use crate::event::Seq;
 use crate::service::replay::{Options, Outcome, Progress, Speed, replay};
 use crate::service::{self, stop};
@@ -32,7 +33,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_enum, default_value_t = SpeedArg::Max)]
     speed: SpeedArg,
     #[command(flatten)]
-    verifying: Verifying,
+    verify: VerifyArgs,
     /// Where events go: the Postgres log, or nowhere (they are only counted)
     #[arg(long, value_enum, default_value_t = LogArg::Postgres)]
     log: LogArg,
@@ -75,7 +76,7 @@ struct Summary {
 
 pub(super) async fn run(global: &Global, args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut flags = args.filter.flags();
-    flags.extend(args.verifying.flags());
+    flags.extend(args.verify.flags());
     let settings = global.settings(flags)?;
     let stopped = stop::on_signals()?;
     let to_log = args.log == LogArg::Postgres && !args.dry_run;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::flags::Flag;
 use crate::config::{DidDocs, DidDocsError};
 use crate::decode::Level;
 
@@ -46,6 +47,14 @@ impl VerifyArgs {
             (None, Some(_)) => Level::Full,
             (None, None) => Level::None,
         }
+    }
+
+    /// As a layer of settings.
+    pub fn flags(&self) -> Vec<Flag> {
+        let docs = self.did_docs.iter().map(|path| path.display().to_string()).collect();
+        let mut flags = vec![("verify.level", "verify", vec![self.level().as_str().to_owned()])];
+        flags.extend(self.did_docs.is_some().then_some(("verify.did_docs", "did-docs", docs)));
+        flags
     }
 
     /// Reads the documents; none when nothing is to be checked with them.

@@ -17,12 +17,13 @@ use crate::service::backfill::{Coverage, Runner, compare};
 use crate::service::{self};
 use crate::source::backfill::{JobRequest, Reason, enqueue};
 
-/// Asks relays who has followed records, and every account's host for its revision. Changes nothing without --fix.
+/// Asks relays who has followed records, and every account's host for its revision. What differs is queued, for a running
+/// `almanac serve` or the next `almanac backfill` to fetch.
 #[derive(clap::Args)]
 pub(super) struct CoverageArgs {
-    /// Queue what differs, for `almanac serve` or `almanac backfill` to fetch
+    /// Queue nothing
     #[arg(long)]
-    fix: bool,
+    dry_run: bool,
     #[command(flatten)]
     sources: Sources,
     /// Print the result as JSON
@@ -54,21 +55,21 @@ pub(super) async fn run(global: &Global, args: CoverageArgs) -> anyhow::Result<E
     drawing.abort();
     bar.finish_and_clear();
     let coverage = coverage?;
-    if args.fix {
+    if !args.dry_run {
         let request = |did: &crate::event::Did| JobRequest::new(did.clone(), Reason::Coverage);
         let requests: Vec<_> = coverage.differences.iter().map(|difference| request(&difference.did)).collect();
         enqueue(&mut *db.pool().acquire().await?, &requests).await?;
     }
     match args.json {
         true => print_json(&coverage)?,
-        false => print(&coverage, args.fix),
+        false => print(&coverage, !args.dry_run),
     }
     db.close().await;
     let same = coverage.differences.is_empty() && coverage.unlisted.is_empty();
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(coverage: &Coverage, fix: bool) {
+fn print(coverage: &Coverage, queued: bool) {
     if !coverage.differences.is_empty() {
         let mut table = table(&["account", "what", "host", "ours", "theirs", ""]);
         for difference in &coverage.differences {
@@ -94,9 +95,9 @@ fn print(coverage: &Coverage, fix: bool) {
     for (place, why) in &coverage.unlisted {
         eprintln!("{place} did not tell whose repositories there are: {why}");
     }
-    match (coverage.differences.is_empty(), fix) {
+    match (coverage.differences.is_empty(), queued) {
         (true, _) => {}
         (false, true) => println!("queued; `almanac serve` fetches them, or run `almanac backfill`"),
-        (false, false) => println!("`almanac verify-coverage --fix` queues them to be fetched"),
+        (false, false) => println!("nothing is queued: that is what --dry-run asks for"),
     }
 }
