@@ -79,6 +79,8 @@ create table source.backfill_job (
     outcome text,
     -- For people: what went wrong.
     error text,
+    -- The revision that the host showed in the last run that ended well.
+    rev text collate "C",
     -- What the last run moved over the wire, and found.
     bytes bigint not null default 0,
     records bigint not null default 0

@@ -62,7 +62,7 @@ async fn no_job_is_given_out_twice() {
                     return mine;
                 }
                 for job in jobs {
-                    finish(&pool, &job.did, Outcome::Unchanged, Some("h"), 1, 1).await.unwrap();
+                    finish(&pool, &job.did, Outcome::Unchanged, Some("h"), None, (1, 1)).await.unwrap();
                     mine.push(job.did);
                 }
             }
@@ -85,10 +85,10 @@ async fn what_is_asked_while_a_job_runs_makes_it_run_once_more() {
     assert_eq!(claim(pool, 9, &[]).await.unwrap().len(), 1);
     ask(pool, &[JobRequest::new(did(1), Reason::Desynchronized)]).await;
     assert!(claim(pool, 9, &[]).await.unwrap().is_empty(), "it runs already");
-    finish(pool, &did(1), Outcome::FetchedSparse, Some("h"), 10, 2).await.unwrap();
+    finish(pool, &did(1), Outcome::FetchedSparse, Some("h"), None, (10, 2)).await.unwrap();
     let again = claim(pool, 9, &[]).await.unwrap().pop().unwrap();
     assert_eq!(again.reason, Reason::Desynchronized);
-    finish(pool, &did(1), Outcome::Unchanged, Some("h"), 0, 0).await.unwrap();
+    finish(pool, &did(1), Outcome::Unchanged, Some("h"), None, (0, 0)).await.unwrap();
     assert!(claim(pool, 9, &[]).await.unwrap().is_empty(), "once more, not for ever");
 }
 
@@ -99,7 +99,7 @@ async fn an_account_that_enters_by_its_own_job_is_not_fetched_twice() {
     ask(pool, &[JobRequest::new(did(1), Reason::Asked)]).await;
     claim(pool, 1, &[]).await.unwrap();
     ask(pool, &[JobRequest::new(did(1), Reason::NewAccount)]).await;
-    finish(pool, &did(1), Outcome::FetchedSparse, Some("h"), 10, 2).await.unwrap();
+    finish(pool, &did(1), Outcome::FetchedSparse, Some("h"), None, (10, 2)).await.unwrap();
     assert_eq!(counts(pool).await.unwrap().done, 1);
 }
 
@@ -141,7 +141,7 @@ async fn a_parked_host_holds_up_nobody_else() {
     assert!(host_pause(pool, "bad", &pauses).await.unwrap().is_some());
     let jobs = claim(pool, 9, &[]).await.unwrap();
     assert_eq!(jobs.iter().map(|job| &job.did).collect::<Vec<_>>(), [&did(3)]);
-    finish(pool, &did(3), Outcome::Unchanged, None, 0, 0).await.unwrap();
+    finish(pool, &did(3), Outcome::Unchanged, None, None, (0, 0)).await.unwrap();
     host_answered(pool, "bad").await.unwrap();
     assert_eq!(claim(pool, 9, &[]).await.unwrap().len(), 3);
 }
@@ -197,7 +197,7 @@ async fn a_host_that_fails_on_and_on_is_named_and_asked_again_for_ever() {
             break job;
         }
     };
-    finish(pool, &job.did, Outcome::FetchedSparse, Some("bad"), 5, 1).await.unwrap();
+    finish(pool, &job.did, Outcome::FetchedSparse, Some("bad"), None, (5, 1)).await.unwrap();
     host_answered(pool, "bad").await.unwrap();
     assert_eq!(counts(pool).await.unwrap().failed, 0);
     assert_eq!(claim(pool, 9, &[]).await.unwrap().len(), 1);
@@ -251,10 +251,10 @@ async fn the_summary_adds_up_per_host() {
     claim(pool, 9, &[]).await.unwrap();
     let ends = [Outcome::FetchedSparse, Outcome::FetchedCar, Outcome::Unchanged, Outcome::Inactive];
     for (n, outcome) in ends.into_iter().enumerate() {
-        finish(pool, &did(n), outcome, Some("a"), 100, 2).await.unwrap();
+        finish(pool, &did(n), outcome, Some("a"), None, (100, 2)).await.unwrap();
     }
     fail(pool, &did(4), Outcome::Refused, Some("b"), "lies", None).await.unwrap();
-    finish(pool, &did(9), Outcome::FetchedCar, Some("a"), 1_000, 1_000).await.unwrap();
+    finish(pool, &did(9), Outcome::FetchedCar, Some("a"), None, (1_000, 1_000)).await.unwrap();
     let hosts = per_host_since(pool, Reason::Asked, since).await.unwrap();
     let of = |host: &str| hosts.iter().find(|h| h.host == host).unwrap();
     let a = of("a");

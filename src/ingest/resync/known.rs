@@ -15,16 +15,19 @@ pub(super) struct Known {
     pub synced: bool,
     /// The endpoint of its host, as last read.
     pub pds: Option<String>,
+    /// The handle that leads back to it, in lower case.
+    pub handle: Option<String>,
     /// Its signing key as last read, as `did:key:…`.
     pub signing_key: Option<String>,
 }
 
 impl Known {
     pub async fn load(connection: &mut PgConnection, did: &Did) -> Result<Self, sqlx::Error> {
-        let row = sqlx::query("select rev, state, pds, signing_key from ingest.repo where did = $1")
-            .bind(did.as_str())
-            .fetch_optional(connection)
-            .await?;
+        let row =
+            sqlx::query("select rev, state, pds, lower(handle) as handle, signing_key from ingest.repo where did = $1")
+                .bind(did.as_str())
+                .fetch_optional(connection)
+                .await?;
         let Some(row) = row else { return Ok(Known::default()) };
         let rev: Option<String> = row.try_get("rev")?;
         let rev = rev.map(|rev| Rev::parse(&rev)).transpose().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
@@ -33,6 +36,7 @@ impl Known {
             rev,
             synced: row.try_get::<String, _>("state")? == "synced",
             pds: row.try_get("pds")?,
+            handle: row.try_get("handle")?,
             signing_key: row.try_get("signing_key")?,
         })
     }

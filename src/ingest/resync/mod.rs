@@ -65,6 +65,8 @@ pub struct Resync {
     pub spool_dir: PathBuf,
     /// Repositories above this are not fetched whole.
     pub repo_bytes_max: u64,
+    /// Accounts are compared with documents no older than this.
+    pub document_age_max: Duration,
 }
 
 /// Where an account lives.
@@ -84,6 +86,8 @@ pub struct Target {
 pub struct Report {
     /// How it ended.
     pub outcome: Outcome,
+    /// The revision that the host shows.
+    pub rev: Option<Rev>,
     /// Bytes of the repository that came over the wire.
     pub bytes: u64,
     /// Followed records that it holds.
@@ -94,7 +98,7 @@ pub struct Report {
 
 impl Report {
     fn of(outcome: Outcome) -> Self {
-        Report { outcome, bytes: 0, records: 0, detours: Vec::new() }
+        Report { outcome, rev: None, bytes: 0, records: 0, detours: Vec::new() }
     }
 }
 
@@ -126,7 +130,9 @@ impl Resync {
     /// [`Trouble`] about its identity; a DID that does not exist is told to ingest as well.
     pub async fn locate(&self, did: &Did, reason: Reason) -> Result<Target, Trouble> {
         let freshness = match reason {
-            Reason::Coverage | Reason::FirstStart | Reason::NewAccount | Reason::Gap => Freshness::Cached,
+            Reason::FirstStart | Reason::NewAccount => Freshness::Cached,
+            // An #identity event may have been missed too.
+            Reason::Coverage | Reason::Gap => Freshness::NotOlderThan(self.document_age_max),
             Reason::Desynchronized | Reason::Reactivated | Reason::Asked => Freshness::NotOlderThan(DOUBTED),
         };
         match self.document(did, freshness).await {
@@ -170,8 +176,11 @@ impl Resync {
         let known = Known::load(&mut *self.pool.acquire().await?, &target.did).await?;
         // What is compared every few hours tells its identity only when that changed.
         let key = key_of(&target.document).ok().map(|key| key.to_did_key());
-        let news =
-            reason != Reason::Coverage || known.pds.as_deref() != Some(&*target.endpoint) || known.signing_key != key;
+        let claims = target.document.handle.as_ref().map(|handle| handle.as_str().to_ascii_lowercase());
+        let news = reason != Reason::Coverage
+            || known.pds.as_deref() != Some(&*target.endpoint)
+            || known.signing_key != key
+            || known.handle != claims;
         let looked = async {
             let handle = match news {
                 true => tokio::time::timeout(HANDLE_PATIENCE, self.network.verified_handle(&target.document)).await,
@@ -200,7 +209,7 @@ impl Resync {
                 let (did, upstream) = (target.did.clone(), target.upstream.clone());
                 self.send(Finding::Unchanged { did, rev: latest.rev, upstream, stored }).await?;
                 done.await.map_err(|_| Trouble::NotTaken)?;
-                return Ok(Report::of(Outcome::Unchanged));
+                return Ok(Report { rev: Some(latest.rev), ..Report::of(Outcome::Unchanged) });
             }
         }
         // An account that is not in scope yet enters with its first record: only then there is somebody to be told about.
@@ -233,7 +242,7 @@ impl Resync {
                     if let Some(ours) = ours.filter(|ours| snapshot.rev < *ours) {
                         return self.rolled_back(target, snapshot.rev, ours).await;
                     }
-                    let (records, unusable) = (snapshot.rows.records(), snapshot.rows.unusable());
+                    let (rev, records, unusable) = (snapshot.rev, snapshot.rows.records(), snapshot.rows.unusable());
                     self.complete(target, snapshot, handle).await?;
                     if unusable > 0 {
                         detours.push(format!("{unusable} records cannot be used"));
@@ -243,7 +252,7 @@ impl Resync {
                         Strategy::List => Outcome::FetchedList,
                         Strategy::Sparse | Strategy::Auto => Outcome::FetchedSparse,
                     };
-                    return Ok(Report { outcome, bytes, records, detours });
+                    return Ok(Report { outcome, rev: Some(rev), bytes, records, detours });
                 }
                 Err(trouble) => {
                     detours.push(format!("{strategy}: {trouble}"));

@@ -10,14 +10,15 @@ use crate::event::{Did, Nsid, Rev, UpstreamKind};
 use crate::filter::DidRule;
 use crate::ingest::{RepoView, load_repos};
 use crate::network::{Freshness, authority};
-use crate::source::backfill::{DiscoveryError, list_by_collection, list_pds};
+use crate::source::backfill::{DiscoveryError, list_by_collection, list_pds, looked_at};
 
 /// One account that is not as its host shows it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
     /// Which one.
     pub did: Did,
-    /// missing | partial | desynchronized | behind | rolled_back | unreachable
+    /// missing | partial | desynchronized | behind | rolled_back | unreachable | shown (though its host withholds it) |
+    /// hidden (though its host shows it)
     pub kind: &'static str,
     /// Its host, if it is known.
     pub host: Option<Box<str>>,
@@ -60,13 +61,14 @@ pub async fn compare(runner: &Runner, done: &AtomicU64, total: &AtomicU64) -> Re
     let (mut dids, unlisted) = candidates(runner, &Asked::default()).await;
     coverage.unlisted = unlisted.into_iter().collect();
     let repos = load_repos(&runner.resync.pool).await?;
+    let looked_at = looked_at(&runner.resync.pool).await?;
     dids.extend(repos.keys().cloned());
     dids.retain(|did| policy.refuses(did.as_str()).is_none());
     total.store(dids.len() as u64, Ordering::Relaxed);
     let look = |did: Did| {
-        let ours = repos.get(&did).cloned();
+        let (ours, seen) = (repos.get(&did).cloned(), looked_at.get(&did).copied());
         async move {
-            let found = one(runner, did, ours).await;
+            let found = one(runner, did, ours, seen).await;
             done.fetch_add(1, Ordering::Relaxed);
             found
         }
@@ -126,7 +128,8 @@ async fn list(
     Ok(())
 }
 
-async fn one(runner: &Runner, did: Did, ours: Option<RepoView>) -> Found {
+/// `seen`: the revision at which a job looked at it last.
+async fn one(runner: &Runner, did: Did, ours: Option<RepoView>, seen: Option<Rev>) -> Found {
     let network = &runner.resync.network;
     let mut difference = Difference { did, kind: "unreachable", host: None, ours: None, theirs: None, detail: None };
     difference.ours = ours.as_ref().and_then(|repo| repo.rev).map(|rev: Rev| rev.to_string());
@@ -145,7 +148,13 @@ async fn one(runner: &Runner, did: Did, ours: Option<RepoView>) -> Found {
     difference.host = authority(pds);
     let latest = match network.latest_commit(pds, &difference.did).await {
         Ok(latest) => latest,
-        Err(error) if error.repo_problem().is_some() => return Found::Inactive,
+        Err(error) if error.repo_problem().is_some() => {
+            if ours.is_none_or(|repo| repo.hidden) {
+                return Found::Inactive;
+            }
+            (difference.kind, difference.detail) = ("shown", Some(error.to_string()));
+            return Found::Differs(difference);
+        }
         Err(error) => {
             difference.detail = Some(error.to_string());
             return Found::Differs(difference);
@@ -153,7 +162,10 @@ async fn one(runner: &Runner, did: Did, ours: Option<RepoView>) -> Found {
     };
     difference.theirs = Some(latest.rev.to_string());
     difference.kind = match ours.as_ref().and_then(|repo| Some((repo.rev?, &*repo.state))) {
+        // A relay may list who holds nothing followed any more.
+        None if ours.is_none() && seen == Some(latest.rev) => return Found::Same,
         None => "missing",
+        _ if ours.as_ref().is_some_and(|repo| repo.hidden) => "hidden",
         Some((rev, "synced")) if rev == latest.rev => return Found::Same,
         Some((rev, _)) if rev > latest.rev => "rolled_back",
         Some((_, "partial")) => "partial",

@@ -34,6 +34,8 @@ use crate::source::backfill::{self, Job, claim, reset_running};
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// How often the gauges of the queue are brought up to date.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
+/// How old a document may be that accounts are compared with, where nobody said how often they are.
+const DOCUMENT_AGE: Duration = Duration::from_secs(6 * 3_600);
 /// The pause after the database did not answer.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,7 @@ impl Runner {
                 policy: policy.clone(),
                 spool_dir: settings.data_dir.join("spool"),
                 repo_bytes_max: settings.backfill.repo_bytes_max,
+                document_age_max: settings.backfill.coverage_every.unwrap_or(DOCUMENT_AGE),
             },
             settings: settings.backfill.clone(),
             places: places(settings),

@@ -33,7 +33,7 @@ static FAILURES: std::sync::LazyLock<LogBudget> = std::sync::LazyLock::new(|| Lo
 pub(super) async fn work(runner: Runner, job: Job, busy: Busy, stopped: watch::Receiver<bool>) {
     let pool = &runner.resync.pool;
     if !runner.resync.takes(&job.did) {
-        persist(&stopped, || finish(pool, &job.did, Outcome::NotAllowed, None, 0, 0)).await;
+        persist(&stopped, || finish(pool, &job.did, Outcome::NotAllowed, None, None, (0, 0))).await;
         count_outcome(Outcome::NotAllowed);
         return;
     }
@@ -78,7 +78,8 @@ async fn settle_report(runner: &Runner, job: &Job, host: &str, report: Report, s
     if !report.detours.is_empty() {
         tracing::debug!(job = name_of(job), outcome = %report.outcome, detours = report.detours.join("; "), "fetched by a detour");
     }
-    persist(stopped, || finish(pool, &job.did, report.outcome, Some(host), report.bytes, report.records)).await;
+    let moved = (report.bytes, report.records);
+    persist(stopped, || finish(pool, &job.did, report.outcome, Some(host), report.rev, moved)).await;
     persist(stopped, || host_answered(pool, host)).await;
     count_outcome(report.outcome);
 }
@@ -95,7 +96,7 @@ async fn settle_trouble(
     // A directory that does not answer is a host like any other.
     let host = trouble.host().or(host);
     if outcome.is_good() {
-        persist(stopped, || finish(pool, did, outcome, host, 0, 0)).await;
+        persist(stopped, || finish(pool, did, outcome, host, None, (0, 0))).await;
         count_outcome(outcome);
         return;
     }

@@ -1,12 +1,13 @@
 //! The table of jobs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::postgres::types::PgInterval;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
 use super::job::{Job, JobRequest, Outcome};
-use crate::event::Did;
+use crate::event::{Did, Rev};
 
 /// Asks for accounts to be looked at; works inside another transaction. An account that has a job keeps the one, more
 /// urgent if this is.
@@ -52,13 +53,13 @@ pub async fn finish(
     did: &Did,
     outcome: Outcome,
     host: Option<&str>,
-    bytes: u64,
-    records: u64,
+    rev: Option<Rev>,
+    (bytes, records): (u64, u64),
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update source.backfill_job
          set state = case when again then 'queued' else 'done' end, again = false, attempts = 0, not_before = now(),
-             finished_at = now(), outcome = $2, error = null, host = coalesce($3, host), bytes = $4, records = $5
+             finished_at = now(), outcome = $2, error = null, host = coalesce($3, host), bytes = $4, records = $5, rev = coalesce($6, rev)
          where did = $1 and state = 'running'",
     )
     .bind(did.as_str())
@@ -66,9 +67,22 @@ pub async fn finish(
     .bind(host)
     .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
     .bind(i64::try_from(records).unwrap_or(i64::MAX))
+    .bind(rev.map(|rev| rev.to_string()))
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// The revision at which each account was last looked at with a good end.
+pub async fn looked_at(pool: &PgPool) -> Result<HashMap<Did, Rev>, sqlx::Error> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("select did, rev from source.backfill_job where state = 'done' and rev is not null")
+            .fetch_all(pool)
+            .await?;
+    let damaged = |e: crate::event::IdentError| sqlx::Error::Decode(Box::new(e));
+    let read =
+        |(did, rev): &(String, String)| Ok((Did::parse(did).map_err(damaged)?, Rev::parse(rev).map_err(damaged)?));
+    rows.iter().map(read).collect()
 }
 
 /// A running job did not get through; it is tried again after `pause`.
