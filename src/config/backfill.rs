@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::age::parse_pause;
 use super::layers::{ConfigError, Layers};
 use crate::source::backfill::{Pauses, Strategy};
 
@@ -50,42 +51,12 @@ pub(super) fn settings(layers: &Layers) -> Result<BackfillSettings, ConfigError>
         per_host: usize::try_from(number("backfill.per_host", 1..=100)?).expect("at most a hundred"),
         coverage_every: match every {
             "off" => None,
-            text => Some(duration(text).map_err(|e| layers.refuse("backfill.coverage_every", e))?),
+            text => Some(parse_pause(text).map_err(|e| layers.refuse("backfill.coverage_every", e))?),
         },
         repo_bytes_max: number("backfill.repo_bytes_max", 1_000..=1_000_000_000_000)?,
         pauses: Pauses {
-            first: duration(first).map_err(|e| layers.refuse("backfill.host_pause", e))?,
+            first: parse_pause(first).map_err(|e| layers.refuse("backfill.host_pause", e))?,
             ..Pauses::default()
         },
     })
-}
-
-/// `30s`, `15m`, `6h`, `7d`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => 0,
-    };
-    let total = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis)).filter(|total| *total > 0);
-    total.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is no time; write it like 30s, 15m, 6h or 7d"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_a_unit() {
-        assert_eq!(duration("6h"), Ok(Duration::from_secs(21_600)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        for bad in ["6", "h", "0s", "-1h", "6 h", "99999999999999999999d", ""] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 }

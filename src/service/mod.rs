@@ -80,6 +80,7 @@ pub fn trust(settings: &Settings, live: bool) -> anyhow::Result<Trust> {
 pub fn register_metrics() {
     crate::source::describe_metrics();
     crate::source::backfill::register_metrics();
+    crate::network::register_metrics();
     crate::ingest::register_metrics();
     crate::projection::register_metrics();
     crate::api::register_metrics();
