@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use almanac::devnet::sim::{At, Fault, Place, Script, Sim, SimOptions, When};
+use futures_util::future::join_all;
 use support::sim::Watched;
 
 /// Far more than any settling takes, also on a machine that compiles at the same time.
@@ -22,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Seeds in a bounded run.
 const SEEDS: u64 = 8;
 const STEPS: usize = 120;
+/// Seeds at once: most of the time is spent waiting for rounds of coverage.
+const AT_ONCE: usize = 4;
 
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
@@ -39,22 +42,26 @@ async fn network(seed: u64) -> Sim {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_the_index_becomes_the_truth() {
     let mut fired = BTreeSet::new();
-    for seed in seeds() {
-        let sim = network(seed).await;
-        // Even seeds also follow one of the PDSes directly, as an app follows its own.
-        let own = seed.is_multiple_of(2).then_some(0);
-        let watched = Watched::start(&sim, own).await;
-        let script = Script::random(seed, STEPS, Script::all_faults()).pause(Duration::from_millis(15));
-        let trace = script.play(&sim).await;
-        sim.end_faults();
-        for (id, line) in &trace.faults {
-            if sim.fired(*id) > 0 {
-                fired.insert(line.split(' ').nth(1).expect("arm NAME …").to_owned());
-            }
+    for seeds in seeds().chunks(AT_ONCE) {
+        for names in join_all(seeds.iter().map(|seed| play(*seed))).await {
+            fired.extend(names);
         }
-        watched.settle(&sim, LIMIT, || format!("SIM_SEED={seed}\n{}", trace.lines.join("\n"))).await;
     }
     eprintln!("{} kinds of fault fired: {fired:?}", fired.len());
+}
+
+/// The kinds of fault that fired.
+async fn play(seed: u64) -> Vec<String> {
+    let sim = network(seed).await;
+    // Even seeds also follow one of the PDSes directly, as an app follows its own.
+    let own = seed.is_multiple_of(2).then_some(0);
+    let watched = Watched::start(&sim, own).await;
+    let script = Script::random(seed, STEPS, Script::all_faults()).pause(Duration::from_millis(15));
+    let trace = script.play(&sim).await;
+    sim.end_faults();
+    watched.settle(&sim, LIMIT, || format!("SIM_SEED={seed}\n{}", trace.lines.join("\n"))).await;
+    let fired = trace.faults.iter().filter(|(id, _)| sim.fired(*id) > 0);
+    fired.map(|(_, line)| line.split(' ').nth(1).expect("arm NAME …").to_owned()).collect()
 }
 
 /// One after the other: each fault is armed, made to fire, and proven to have fired.

@@ -77,19 +77,24 @@ pub async fn shown(pool: &PgPool) -> Shown {
             .fetch_all(pool)
             .await
             .unwrap();
-    type Row = (String, bool, String, Option<String>, Option<String>, Option<String>, Option<String>);
+    type Text = Option<String>;
+    type Row = (String, Option<bool>, Text, Text, Text, Text, Text);
     let accounts: Vec<Row> = sqlx::query_as(
         "select did, a.active, a.status, a.handle, r.rev, r.data,
-             case when r.state <> 'synced' then r.state when job.state = 'failed' then job.outcome end
-         from ingest.repo r join calendar.accounts a using (did) left join source.backfill_job job using (did)",
+             case
+                 when job.outcome not in ('unchanged', 'inactive', 'fetched_sparse', 'fetched_car', 'fetched_list')
+                     then job.outcome
+                 when r.state <> 'synced' then r.state
+             end
+         from ingest.repo r full join source.backfill_job job using (did) left join calendar.accounts a using (did)",
     )
     .fetch_all(pool)
     .await
     .unwrap();
     let account = |(did, active, status, handle, rev, data, trouble): Row| {
-        let said =
-            ShownAccount { active: Some(active), status: Some(status), handle: Some(handle), rev, data, trouble };
-        (did, said)
+        // Nothing is said of the handle of an account of which nothing is shown.
+        let handle = active.map(|_| handle);
+        (did, ShownAccount { active, status, handle, rev, data, trouble })
     };
     Shown { records: records.into_iter().collect(), accounts: accounts.into_iter().map(account).collect() }
 }
