@@ -29,7 +29,7 @@ use support::{almanac as executable, sim};
 use tempfile::TempDir;
 
 /// Far more than anything here takes, also on a machine that compiles at the same time.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 const EVENT: &str = "community.lexicon.calendar.event";
 const SETTINGS: &str = "
 [backfill]
@@ -290,6 +290,11 @@ impl Stand {
             Scene::Lost => {
                 let snapshots = of("select count(*) from log.event where did = $1 and kind = 'snapshot'").await;
                 assert_eq!(snapshots, 1, "{at}: what was lost was not fetched, or in the log once more");
+            }
+            Scene::Newcomer => {
+                let told = of("select count(*) from log.event
+                     where did = $1 and kind = 'put' and live and verification = 'full' and seq is not null");
+                assert_eq!(told.await, 1, "{at}: its frame was not let go as it came");
             }
             _ => {}
         }
