@@ -254,6 +254,44 @@ fn of_the_same_word_twice_the_later_in_the_log_counts() {
     }
 }
 
+/// Folds words about one account's records `a` and `b`, and says which of the two are live.
+fn live_after(bodies: &[Body]) -> Vec<&'static str> {
+    let did = Did::parse("did:plc:a").unwrap();
+    let events: Vec<_> = bodies.iter().map(|body| (Event { did: did.clone(), body: body.clone() }, 0)).collect();
+    let (records, _) = seen(&events);
+    ["a", "b"].into_iter().filter(|rkey| records.iter().any(|(key, _)| key.rkey.as_str() == *rkey)).collect()
+}
+
+fn put_at(rkey: &str, n: u64) -> Body {
+    Body::Put {
+        collection: Nsid::parse(EVENT).unwrap(),
+        rkey: Rkey::parse(rkey).unwrap(),
+        rev: rev(n),
+        cid: Cid::new(Codec::DagCbor, [n as u8; 32]),
+        record: Bytes::new(),
+    }
+}
+
+#[test]
+fn a_delete_stands_against_what_was_before_it() {
+    let delete =
+        |n| Body::Delete { collection: Nsid::parse(EVENT).unwrap(), rkey: Rkey::parse("a").unwrap(), rev: rev(n) };
+    assert_eq!(live_after(&[put_at("a", 5), delete(6)]), [""; 0]);
+    assert_eq!(live_after(&[delete(6), put_at("a", 5)]), [""; 0], "what was deleted came late");
+    assert_eq!(live_after(&[put_at("a", 5), delete(6), put_at("a", 5)]), [""; 0], "or once more");
+    assert_eq!(live_after(&[put_at("a", 5), delete(6), put_at("a", 7)]), ["a"], "written anew");
+    assert_eq!(live_after(&[put_at("a", 7), delete(6)]), ["a"], "and the delete came late");
+}
+
+#[test]
+fn a_snapshot_removes_what_it_does_not_tell_and_nothing_newer() {
+    let snapshot = |n| Body::Snapshot { rev: rev(n) };
+    assert_eq!(live_after(&[put_at("a", 3), put_at("b", 3), put_at("a", 5), snapshot(5)]), ["a"]);
+    assert_eq!(live_after(&[snapshot(5), put_at("b", 3)]), [""; 0], "what was gone before it came late");
+    assert_eq!(live_after(&[put_at("a", 3), put_at("b", 7), snapshot(5)]), ["b"], "the live stream was faster");
+    assert_eq!(live_after(&[put_at("a", 5), snapshot(5), snapshot(4)]), ["a"], "an older one came late");
+}
+
 #[test]
 fn what_a_host_says_of_an_account_decides_whether_it_is_shown() {
     use AccountStatus::*;

@@ -19,7 +19,7 @@ use super::held;
 use super::inlet::{Finding, FoundHandle, Inlet};
 use crate::event::Did;
 use crate::network::{Freshness, IdentityError, Network};
-use crate::telemetry::LogBudget;
+use crate::telemetry::{LogBudget, crash_point};
 
 /// Look-ups at once. The network keeps to less for each host.
 const AT_ONCE: usize = 64;
@@ -125,9 +125,11 @@ impl Desk {
             // The key is known all the same: frames need not wait for the handle.
             Err(error) => (FoundHandle::Unsaid, Some(error.to_string())),
         };
+        crash_point("identity found before told");
         if self.inlet.send(Finding::Identity { document, handle, time }).await.is_err() {
             return Answer::Told;
         }
+        crash_point("identity told before held frames");
         match held::read(&self.pool, did, i64::MIN).await {
             Ok(frames) => {
                 let _ended = self.inlet.send(Finding::Held { did: did.clone(), frames }).await;

@@ -211,6 +211,9 @@ async fn append_all(
         totals.duplicates += appended.duplicates;
         totals.head = appended.head;
         position.send_replace(appended.head);
+        if !batch.held.is_empty() {
+            crash_point("frame held before ask");
+        }
         for did in batch.asks {
             // Whoever looks up documents may have ended; frames wait in the database for the next.
             let _ = asks.send(did);
@@ -249,13 +252,22 @@ async fn append(
     crash_point("after append before cursor");
     scope::store_repos(tx.connection(), batch).await?;
     held::store(tx.connection(), batch).await?;
+    if !batch.released.is_empty() {
+        crash_point("held frames released before commit");
+    }
     let job = |(did, reason): &(Did, JobReason)| JobRequest::new(did.clone(), *reason);
     backfill::enqueue(tx.connection(), &batch.jobs.iter().map(job).collect::<Vec<_>>()).await?;
     gap::record(tx.connection(), &batch.gaps).await?;
+    if !batch.gaps.is_empty() {
+        crash_point("gap recorded before commit");
+    }
     tx.move_cursors(&batch.cursor_marks()).await?;
     crash_point("after cursor before commit");
     tx.commit().await?;
     crash_point("after commit");
+    if !batch.gaps.is_empty() {
+        crash_point("gap recorded after commit");
+    }
     Ok(Appended {
         new: before.new + appended.new,
         duplicates: before.duplicates + appended.duplicates,

@@ -409,6 +409,50 @@ fn a_hidden_account_that_writes_is_asked_about_and_one_that_returns_is_compared(
 }
 
 #[test]
+fn the_latest_word_about_an_account_counts_however_late_an_older_one_comes() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    let older = frames::account(anna.stamp(), true, None);
+    anna.micros += 1_000_000;
+    bench.see(frames::account(anna.stamp(), false, Some("takendown")));
+    bench.see(older);
+    assert!(bench.known(&anna).is_hidden());
+    assert_eq!(bench.jobs(), [JobReason::NewAccount]);
+}
+
+#[test]
+fn whoever_returns_from_deletion_is_fetched_anew() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    for (active, status) in [(false, Some("deleted")), (true, None)] {
+        anna.micros += 1_000_000;
+        bench.see(frames::account(anna.stamp(), active, status));
+    }
+    // Its records may be purged: that its host shows the revision that was known proves nothing.
+    assert_eq!((bench.known(&anna).head, bench.known(&anna).state), (None, RepoState::Partial));
+    assert_eq!(bench.jobs().last(), Some(&JobReason::Reactivated));
+}
+
+#[test]
+fn a_cursor_is_moved_by_what_is_live_and_never_back() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    let marks = |bench: &Bench| bench.batch.cursor_marks().iter().map(|mark| mark.seq).collect::<Vec<_>>();
+    let first = anna.create(EVENT, "one");
+    bench.see(first.clone());
+    bench.see(anna.create(EVENT, "two"));
+    // Both frames wait for a key, in the same transaction.
+    assert_eq!((marks(&bench), bench.batch.held.len()), (vec![2], 2));
+    bench.see(first);
+    assert_eq!(marks(&bench), [2], "a frame that came again");
+    let frame = anna.create(EVENT, "three").into();
+    let replayed = Delivery { upstream: bench.relay.clone(), seen_at: Utc::now(), live: false, frame };
+    bench.judge.judge(&bench.policy, &replayed, &mut bench.batch);
+    assert_eq!(marks(&bench), [2], "a frame of a dump says nothing about the stream");
+}
+
+#[test]
 fn a_frame_from_the_future_is_refused() {
     let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
     bench.see(anna.create(EVENT, "one"));

@@ -11,7 +11,7 @@ use super::fold::fold;
 use crate::db::{Db, SessionId, passes};
 use crate::event::Position;
 use crate::event_log;
-use crate::telemetry::{register_gauge, register_histogram};
+use crate::telemetry::{crash_point, register_gauge, register_histogram};
 
 /// Events folded in one transaction.
 pub(super) const BATCH: i64 = 2_000;
@@ -177,9 +177,12 @@ pub(super) async fn step(connection: &mut PgConnection, schema: &str) -> Result<
         return Ok(0);
     };
     fold(&mut tx, &events).await?;
+    crash_point("projection before checkpoint");
     sqlx::query("update checkpoint set position = $1").bind(last).execute(&mut *tx).await?;
+    crash_point("projection after checkpoint");
     let head = event_log::head(&mut tx).await?;
     tx.commit().await?;
+    crash_point("projection after commit");
     gauge!("almanac_projection_position_events").set(last as f64);
     gauge!("almanac_projection_lag_events").set((head - last).max(0) as f64);
     histogram!("almanac_projection_batch_events").record(events.len() as f64);

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::projector::{ProjectionError, step};
 use crate::event::Position;
 use crate::event_log;
+use crate::telemetry::crash_point;
 
 /// The tables, in no particular order.
 const TABLES: [&str; 7] = ["checkpoint", "words", "accounts", "events", "event_locations", "rsvps", "rsvp_counts"];
@@ -60,7 +61,9 @@ pub async fn rebuild(
     let position: Position =
         sqlx::query_scalar("select position from calendar_next.checkpoint").fetch_one(&mut *tx).await?;
     exchange(&mut tx).await?;
+    crash_point("rebuild before exchange");
     tx.commit().await?;
+    crash_point("rebuild after exchange");
     drop_old(connection).await?;
     progress(position, position);
     Ok(RebuildReport { events, position })

@@ -14,6 +14,7 @@ use crate::db::Db;
 use crate::event::Did;
 use crate::event_log::{self, Purged};
 use crate::projection;
+use crate::telemetry::crash_point;
 
 /// How often a serving process purges.
 const EVERY: std::time::Duration = std::time::Duration::from_secs(3_600);
@@ -102,8 +103,10 @@ async fn purge_account(
             return Ok(all);
         }
         let purged = event_log::purge(&mut tx, did, run_at, RECORDS).await?;
+        crash_point("purge before commit");
         forget(&mut tx, did).await?;
         tx.commit().await?;
+        crash_point("purge between batches");
         all.records += purged.records;
         all.bytes += purged.bytes;
         if purged.records < RECORDS.unsigned_abs() {

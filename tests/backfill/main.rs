@@ -11,6 +11,7 @@ mod support {
 mod faults;
 mod kills;
 mod large;
+mod stored;
 mod strategies;
 
 use std::process::Command;

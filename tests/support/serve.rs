@@ -30,6 +30,19 @@ impl Serve {
 
     /// The same, with further flags. An empty `relay`: none is followed.
     pub fn start_with(database_url: &str, relay: &str, folder: &Path, flags: &[&str]) -> Self {
+        let mut running = Running::start(
+            "almanac serve",
+            &mut Self::command(database_url, relay, folder, flags),
+            &folder.join("serve.log"),
+        );
+        let ready = running.json_line_with("ready", Duration::from_secs(60));
+        let url = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {ready}")).to_owned();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
+        Serve { public: url("public"), admin: url("admin"), running, http }
+    }
+
+    /// What it is started with.
+    pub fn command(database_url: &str, relay: &str, folder: &Path, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_almanac"));
         command.args(["serve", "--json", "--environment", "test", "--database-url", database_url]);
         if !relay.is_empty() {
@@ -42,11 +55,7 @@ impl Serve {
         }
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
         end_with_this_thread(&mut command);
-        let mut running = Running::start("almanac serve", &mut command, &folder.join("serve.log"));
-        let ready = running.json_line_with("ready", Duration::from_secs(60));
-        let url = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {ready}")).to_owned();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
-        Serve { public: url("public"), admin: url("admin"), running, http }
+        command
     }
 
     /// Kills it with SIGKILL, which it must not have been dead before.

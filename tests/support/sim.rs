@@ -1,5 +1,6 @@
 //! `almanac serve` on a simulated network, and what its index shows, for the oracle.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use almanac::devnet::sim::{Difference, Shown, ShownAccount, Sim};
@@ -32,12 +33,10 @@ impl Watched {
         let folder = tempfile::tempdir().unwrap();
         let settings = folder.path().join("almanac.toml");
         std::fs::write(&settings, SETTINGS).unwrap();
-        let relay = sim.relay_ws_url();
         let own = own.map(|number| sim.pds_url(number).replacen("http", "ws", 1));
-        let mut flags = vec!["--config", settings.to_str().unwrap(), "--plc", sim.plc_url(), "--allow-private"];
-        flags.extend(["--host-override", sim.host_override()]);
+        let mut flags = flags(sim, &settings);
         flags.extend(own.iter().flat_map(|url| ["--pds", url.as_str()]));
-        let serve = Serve::start_with(db.url().expose(), &relay, folder.path(), &flags);
+        let serve = Serve::start_with(db.url().expose(), &sim.relay_ws_url(), folder.path(), &flags);
         Watched { db, serve, _folder: folder }
     }
 
@@ -48,26 +47,42 @@ impl Watched {
 
     /// Waits until the index is the truth. Panics with what differs, and with `what`.
     pub async fn settle(&self, sim: &Sim, limit: Duration, what: impl Fn() -> String) {
-        let deadline = Instant::now() + limit;
-        loop {
-            let differences = self.differences(sim).await;
-            if differences.is_empty() {
-                return;
-            }
-            if Instant::now() > deadline {
-                let list: Vec<String> = differences.iter().map(Difference::to_string).collect();
-                let states = states(self.db.pool()).await;
-                panic!("{}\nnot the truth after {limit:?}:\n{}\n{}", what(), list.join("\n"), states.join("\n"));
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        settle(self.db.pool(), sim, limit, what).await;
     }
 
     /// How the index differs from the truth now.
     pub async fn differences(&self, sim: &Sim) -> Vec<Difference> {
-        let shown = shown(self.db.pool()).await;
-        sim.truth().compare(&shown, &COLLECTIONS)
+        differences(self.db.pool(), sim).await
     }
+}
+
+/// What makes `almanac serve` ask this network and no other.
+pub fn flags<'a>(sim: &'a Sim, settings: &'a Path) -> Vec<&'a str> {
+    let settings = settings.to_str().unwrap();
+    let network = ["--plc", sim.plc_url(), "--allow-private", "--host-override", sim.host_override()];
+    ["--config", settings].into_iter().chain(network).collect()
+}
+
+/// Waits until the index in this database is the truth. Panics with what differs, and with `what`.
+pub async fn settle(pool: &PgPool, sim: &Sim, limit: Duration, what: impl Fn() -> String) {
+    let deadline = Instant::now() + limit;
+    loop {
+        let differences = differences(pool, sim).await;
+        if differences.is_empty() {
+            return;
+        }
+        if Instant::now() > deadline {
+            let list: Vec<String> = differences.iter().map(Difference::to_string).collect();
+            let states = states(pool).await;
+            panic!("{}\nnot the truth after {limit:?}:\n{}\n{}", what(), list.join("\n"), states.join("\n"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// How the index in this database differs from the truth now.
+pub async fn differences(pool: &PgPool, sim: &Sim) -> Vec<Difference> {
+    sim.truth().compare(&shown(pool).await, &COLLECTIONS)
 }
 
 /// What the index shows.

@@ -32,6 +32,7 @@ static FAILURES: std::sync::LazyLock<LogBudget> = std::sync::LazyLock::new(|| Lo
 /// Does one job and notes how it ended.
 pub(super) async fn work(runner: Runner, job: Job, busy: Busy, stopped: watch::Receiver<bool>) {
     let pool = &runner.resync.pool;
+    crash_point("job claimed");
     if !runner.resync.takes(&job.did) {
         persist(&stopped, || finish(pool, &job.did, Outcome::NotAllowed, None, None, (0, 0))).await;
         count_outcome(Outcome::NotAllowed);

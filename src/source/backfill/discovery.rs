@@ -12,6 +12,7 @@ use super::job::JobRequest;
 use super::queue::enqueue;
 use crate::event::{Did, Nsid};
 use crate::network::{HostError, HostErrorKind, Network, Page};
+use crate::telemetry::crash_point;
 
 /// How often a page is asked for before the list is given up for now.
 const PAGE_ATTEMPTS: u32 = 5;
@@ -182,7 +183,9 @@ impl List<'_> {
         let mut tx = self.pool.begin().await?;
         enqueue(&mut tx, requests).await?;
         self.advance(&mut tx, next, listed).await?;
-        tx.commit().await
+        tx.commit().await?;
+        crash_point("discovery page stored");
+        Ok(())
     }
 
     async fn advance(
