@@ -110,7 +110,8 @@ impl Judge {
         }
     }
 
-    /// A host that answers for a repository shows the account.
+    /// A host that answers for a repository shows the account. It is said even if no word was judged: one that was set aside
+    /// before the account came into scope may hide it, and may have come from a host that it had left.
     fn shown_by_host(
         &mut self,
         policy: &Policy,
@@ -119,7 +120,7 @@ impl Judge {
         upstream: &Arc<Upstream>,
         batch: &mut Batch,
     ) {
-        if self.known.get(did).is_some_and(|known| known.is_hidden()) {
+        if self.known.get(did).is_some_and(|known| known.hosting.is_none_or(|hosting| !hosting.active)) {
             let (active, status) = (true, AccountStatus::Active);
             let told = Finding::Account { did: did.clone(), active, status, time: now, upstream: upstream.clone() };
             self.find(policy, told, now, batch);

@@ -181,6 +181,12 @@ impl Judge {
                 }
             }
             Message::Account(account) => {
+                if let Err(reject) = self.at_home(delivery, account.did.as_str()) {
+                    // Who moves away leaves an account behind that is switched off. Whoever moved here without our knowing
+                    // is found by the document, and then the host itself is asked.
+                    self.look_up_again(&account.did, batch);
+                    return Err(reject);
+                }
                 let (active, status, time) = (account.active, account.known_status(), account.time);
                 let body = Body::Account { active, status, time };
                 self.word_about_account(policy, delivery, outline, verdict, account.did.clone(), body, batch);
@@ -237,17 +243,25 @@ impl Judge {
             Trust::Resolved => self.known.get(did).and_then(|known| known.who.as_ref()),
         };
         let Some(who) = who else { return Ok(Key::Unknown) };
-        if delivery.upstream.kind == UpstreamKind::Pds && delivery.live {
-            let at = who.pds.as_deref().unwrap_or_default();
-            if !held::is_host(at, &delivery.upstream.name) {
-                let detail = format!("came from {}, but {did} lives at {at:?}", delivery.upstream.name);
-                return Err(Reject::new(Reason::WrongHost, detail));
-            }
-        }
+        self.at_home(delivery, did)?;
         match &who.key {
             Some(key) => Ok(Key::This(key.clone())),
             None => Err(Reject::new(Reason::BadKey, "its document has no #atproto key that can be read")),
         }
+    }
+
+    /// A PDS speaks for the accounts that live there, by what is known of them, and for no others.
+    fn at_home(&self, delivery: &Delivery, did: &str) -> Result<(), Reject> {
+        if !self.trust.asks() || delivery.upstream.kind != UpstreamKind::Pds || !delivery.live {
+            return Ok(());
+        }
+        let Some(who) = self.known.get(did).and_then(|known| known.who.as_ref()) else { return Ok(()) };
+        let at = who.pds.as_deref().unwrap_or_default();
+        if held::is_host(at, &delivery.upstream.name) {
+            return Ok(());
+        }
+        let detail = format!("came from {}, but {did} lives at {at:?}", delivery.upstream.name);
+        Err(Reject::new(Reason::WrongHost, detail))
     }
 
     /// Puts a frame aside until its account's document was read.

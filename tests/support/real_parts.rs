@@ -18,12 +18,17 @@ const PASSWORD: &str = "password-of-the-tests";
 /// Node on a busy machine: it starts in two seconds alone.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-/// A running PDS with its PLC directory.
+/// A running PDS, with its PLC directory if it is the first one there.
 pub struct RealParts {
     // Dropped in this order: the processes before their data.
     _pds: Running,
-    _plc: Running,
+    _plc: Option<Running>,
     _data: TempDir,
+    installation: PathBuf,
+    /// Where its accounts' handles end: `.test`.
+    domain: String,
+    /// The private key that changes its accounts' documents, in hexadecimal digits.
+    rotation_key: String,
     /// `http://127.0.0.1:PORT` of the PDS.
     pub pds_url: String,
     /// `http://127.0.0.1:PORT` of the PLC directory.
@@ -99,31 +104,64 @@ fn data_folder() -> TempDir {
     if memory.is_dir() { make.tempdir_in(memory).or_else(|_| make.tempdir()) } else { make.tempdir() }.unwrap()
 }
 
+fn port(running: &mut Running) -> u64 {
+    running.json_line_with("port", START_LIMIT)["port"].as_u64().unwrap()
+}
+
 impl RealParts {
     /// Starts both and waits until they answer.
     pub async fn start() -> Self {
         let installation = installation();
         let data = data_folder();
-        let port = |running: &mut Running| running.json_line_with("port", START_LIMIT)["port"].as_u64().unwrap();
-
         let mut plc = Running::start(
             "the PLC directory",
             Command::new("node").arg(scripts().join("plc.mjs")).arg(&installation).env("LOG_ENABLED", "false"),
             &data.path().join("plc.log"),
         );
         let plc_url = format!("http://127.0.0.1:{}", port(&mut plc));
+        Self::start_pds(installation, data, Some(plc), plc_url, ".test", "1").await
+    }
+
+    /// A second PDS for handles under `DOMAIN`, such as `.second.test`, on the same PLC directory. That ends with the first.
+    pub async fn start_another(&self, domain: &str) -> Self {
+        Self::start_pds(self.installation.clone(), data_folder(), None, self.plc_url.clone(), domain, "2").await
+    }
+
+    async fn start_pds(
+        installation: PathBuf,
+        data: TempDir,
+        plc: Option<Running>,
+        plc_url: String,
+        domain: &str,
+        digit: &str,
+    ) -> Self {
+        let rotation_key = digit.repeat(64);
         let mut pds = Running::start(
             "the PDS",
             Command::new("node")
                 .arg(scripts().join("pds.mjs"))
                 .args([installation.as_path(), data.path()])
                 .arg(&plc_url)
-                .env("PDS_ADMIN_PASSWORD", ADMIN_PASSWORD),
+                .env("PDS_ADMIN_PASSWORD", ADMIN_PASSWORD)
+                .env("PDS_SERVICE_HANDLE_DOMAINS", domain)
+                .env("PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX", &rotation_key),
             &data.path().join("pds.log"),
         );
         let pds_url = format!("http://127.0.0.1:{}", port(&mut pds));
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().unwrap();
-        let mut parts = RealParts { _pds: pds, _plc: plc, _data: data, pds_url, plc_url, http, invite: String::new() };
+        let (domain, invite) = (domain.to_owned(), String::new());
+        let mut parts = RealParts {
+            _pds: pds,
+            _plc: plc,
+            _data: data,
+            installation,
+            domain,
+            rotation_key,
+            pds_url,
+            plc_url,
+            http,
+            invite,
+        };
         parts.get("_health", &[]).await;
         let invite = parts.admin("com.atproto.server.createInviteCode", json!({ "useCount": 1000 })).await;
         parts.invite = invite["code"].as_str().expect("an invite code").to_owned();
@@ -137,7 +175,7 @@ impl RealParts {
 
     /// For `--host-override`: where the handles of its accounts are served.
     pub fn handles(&self) -> String {
-        format!("*.test={}", self.pds_url.trim_start_matches("http://"))
+        format!("*{}={}", self.domain, self.pds_url.trim_start_matches("http://"))
     }
 
     async fn answer(&self, what: &str, request: reqwest::RequestBuilder) -> Vec<u8> {
@@ -173,12 +211,21 @@ impl RealParts {
 
     /// A new account `NAME.test`.
     pub async fn create_account(&self, name: &str) -> Account {
-        let body = json!({
-            "handle": format!("{name}.test"), "email": format!("{name}@example.test"),
+        self.create(name, json!({}), None).await
+    }
+
+    async fn create(&self, name: &str, more: Value, token: Option<&str>) -> Account {
+        let mut body = json!({
+            "handle": format!("{name}{}", self.domain), "email": format!("{name}@example.test"),
             "password": PASSWORD, "inviteCode": self.invite,
         });
+        body.as_object_mut().expect("made above").extend(more.as_object().cloned().unwrap_or_default());
         let url = format!("{}/xrpc/com.atproto.server.createAccount", self.pds_url);
-        let answer = self.json("createAccount", self.http.post(url).json(&body)).await;
+        let mut request = self.http.post(url).json(&body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = self.json("createAccount", request).await;
         let text = |key: &str| answer[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {answer}")).to_owned();
         Account { did: text("did"), handle: text("handle"), token: text("accessJwt") }
     }
@@ -273,9 +320,16 @@ impl RealParts {
         self.admin("com.atproto.admin.updateSubjectStatus", body).await;
     }
 
+    /// The administrator switches the account off, or on again.
+    pub async fn switch(&self, account: &Account, on: bool) {
+        let subject = json!({ "$type": "com.atproto.admin.defs#repoRef", "did": account.did });
+        let body = json!({ "subject": subject, "deactivated": { "applied": !on } });
+        self.admin("com.atproto.admin.updateSubjectStatus", body).await;
+    }
+
     /// Changes the handle to `NAME.test`.
     pub async fn update_handle(&self, account: &mut Account, name: &str) {
-        account.handle = format!("{name}.test");
+        account.handle = format!("{name}{}", self.domain);
         let body = json!({ "handle": account.handle });
         self.post(account, "com.atproto.identity.updateHandle", body).await;
     }
@@ -303,5 +357,39 @@ impl RealParts {
     pub async fn get_repo(&self, did: &str) -> Vec<u8> {
         let url = format!("{}/xrpc/com.atproto.sync.getRepo", self.pds_url);
         self.answer("getRepo", self.http.get(url).query(&[("did", did)])).await
+    }
+
+    /// The first steps of a move to this host: the account exists here as well, switched off, under the same DID with a
+    /// signing key of this host's, and has its repository. It lives where it lived.
+    pub async fn copy_from(&self, old: &RealParts, account: &Account, name: &str) -> Account {
+        let here = self.get("com.atproto.server.describeServer", &[]).await;
+        let audience = here["did"].as_str().expect("a PDS has a DID");
+        let query = [("aud", audience), ("lxm", "com.atproto.server.createAccount")];
+        let url = format!("{}/xrpc/com.atproto.server.getServiceAuth", old.pds_url);
+        let answer = old.json("getServiceAuth", old.http.get(url).bearer_auth(&account.token).query(&query)).await;
+        let token = answer["token"].as_str().expect("a service token");
+        let copy = self.create(name, json!({ "did": account.did }), Some(token)).await;
+        let repo = old.get_repo(&account.did).await;
+        let url = format!("{}/xrpc/com.atproto.repo.importRepo", self.pds_url);
+        let import = self.http.post(url).bearer_auth(&copy.token).header("content-type", "application/vnd.ipld.car");
+        self.answer("importRepo", import.body(repo)).await;
+        copy
+    }
+
+    /// The step of a move that counts: the DID document names this host and its key. The old host's key signs that.
+    pub async fn take_over(&self, old: &RealParts, copy: &Account) {
+        let url = format!("{}/xrpc/com.atproto.identity.getRecommendedDidCredentials", self.pds_url);
+        let mut wanted = self.json("getRecommendedDidCredentials", self.http.get(url).bearer_auth(&copy.token)).await;
+        wanted["did"] = copy.did.as_str().into();
+        let output = tokio::process::Command::new("node")
+            .arg(scripts().join("plc-sign.mjs"))
+            .arg(&self.installation)
+            .args([&self.plc_url, &old.rotation_key, &wanted.to_string()])
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "plc-sign.mjs: {}", String::from_utf8_lossy(&output.stderr));
+        let signed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        self.post(copy, "com.atproto.identity.submitPlcOperation", json!({ "operation": signed })).await;
     }
 }

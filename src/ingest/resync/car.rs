@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use super::walk::{prefixes, read_head, read_tree};
 use super::{Resync, Snapshot, Target};
 use crate::decode::{CarPart, CarStream};
-use crate::event::Verification;
+use crate::event::{Cid, Rev, Verification};
 
 /// After this long a host must have been this fast, or it would hold a worker for days by a byte every half minute.
 const GRACE: Duration = Duration::from_secs(60);
@@ -17,7 +17,12 @@ const SLOWEST: f64 = 4_000.0;
 
 impl Resync {
     /// Fetches the repository and reads what is followed of it. `moved` counts bytes over the wire.
-    pub(super) async fn car<'a>(&'a self, target: &'a Target, moved: &mut u64) -> Result<Snapshot<'a>, Trouble> {
+    pub(super) async fn car<'a>(
+        &'a self,
+        target: &'a Target,
+        proven: Option<(Rev, Cid)>,
+        moved: &mut u64,
+    ) -> Result<Snapshot<'a>, Trouble> {
         let mut stream = self.network.repo(&target.endpoint, &target.did, self.repo_bytes_max).await?;
         let mut spool = SpoolWriter::create(&self.spool_dir)?;
         let (mut car, mut root) = (CarStream::new(), None);
@@ -44,7 +49,7 @@ impl Resync {
             _ => return Err(Trouble::CutShort { bytes: *moved }),
         };
         let mut spool = spool.finish().await?;
-        let head = read_head(&mut spool, root, target).await?;
+        let head = read_head(&mut spool, root, target, proven).await?;
         let verification = Verification::Snapshot;
         let mut rows = Rows::new(&self.inlet, &target.did, &target.upstream, head.rev, verification);
         let prefixes = prefixes(&self.policy.load().collections);

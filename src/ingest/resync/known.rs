@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, Row};
 
-use crate::event::{Did, Rev};
+use crate::event::{Cid, Did, Rev};
 
 /// A row of `ingest.repo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(super) struct Known {
     pub in_scope: bool,
     /// The revision that we hold.
     pub rev: Option<Rev>,
+    /// The root of its tree.
+    pub data: Option<Cid>,
     /// Whether everything up to that revision is here.
     pub synced: bool,
     /// The endpoint of its host, as last read.
@@ -23,22 +25,33 @@ pub(super) struct Known {
 
 impl Known {
     pub async fn load(connection: &mut PgConnection, did: &Did) -> Result<Self, sqlx::Error> {
-        let row =
-            sqlx::query("select rev, state, pds, lower(handle) as handle, signing_key from ingest.repo where did = $1")
-                .bind(did.as_str())
-                .fetch_optional(connection)
-                .await?;
+        let row = sqlx::query(
+            "select rev, data, state, pds, lower(handle) as handle, signing_key from ingest.repo where did = $1",
+        )
+        .bind(did.as_str())
+        .fetch_optional(connection)
+        .await?;
         let Some(row) = row else { return Ok(Known::default()) };
         let rev: Option<String> = row.try_get("rev")?;
         let rev = rev.map(|rev| Rev::parse(&rev)).transpose().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+        let data: Option<String> = row.try_get("data")?;
+        let data = data.map(|data| data.parse()).transpose().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
         Ok(Known {
             in_scope: true,
             rev,
+            data,
             synced: row.try_get::<String, _>("state")? == "synced",
             pds: row.try_get("pds")?,
             handle: row.try_get("handle")?,
             signing_key: row.try_get("signing_key")?,
         })
+    }
+}
+
+impl Known {
+    /// Revision and tree that we hold as a whole: signed with the key that counted when it came.
+    pub fn proven(&self) -> Option<(Rev, Cid)> {
+        self.rev.zip(self.data).filter(|_| self.synced)
     }
 }
 

@@ -214,7 +214,7 @@ impl Resync {
         }
         // An account that is not in scope yet enters with its first record: only then there is somebody to be told about.
         let handle = handle.filter(|_| !known.in_scope);
-        self.fetch(target, latest, known.rev, strategy, handle).await
+        self.fetch(target, latest, &known, strategy, handle).await
     }
 
     /// Tries the strategies in order, and tells ingest that all is there once one of them got through.
@@ -222,24 +222,25 @@ impl Resync {
         &'a self,
         target: &'a Target,
         mut latest: LatestCommit,
-        ours: Option<Rev>,
+        known: &Known,
         asked: Strategy,
         handle: Option<FoundHandle>,
     ) -> Result<Report, Trouble> {
         let (mut detours, mut bytes, mut restarts) = (Vec::new(), 0, 0);
+        let proven = known.proven();
         let mut plan = trouble::plan(asked).iter().copied().peekable();
         while let Some(strategy) = plan.peek().copied() {
             let mut moved = 0;
             let result = match strategy {
-                Strategy::Sparse | Strategy::Auto => self.sparse(target, latest, &mut moved).await,
-                Strategy::Car => self.car(target, &mut moved).await,
+                Strategy::Sparse | Strategy::Auto => self.sparse(target, latest, proven, &mut moved).await,
+                Strategy::Car => self.car(target, proven, &mut moved).await,
                 Strategy::List => self.list(target, latest, &mut moved).await,
             };
             bytes += moved;
             record_fetch(strategy, moved, result.as_ref().map_or(0, |snapshot| snapshot.rows.records()));
             match result {
                 Ok(snapshot) => {
-                    if let Some(ours) = ours.filter(|ours| snapshot.rev < *ours) {
+                    if let Some(ours) = known.rev.filter(|ours| snapshot.rev < *ours) {
                         return self.rolled_back(target, snapshot.rev, ours).await;
                     }
                     let (rev, records, unusable) = (snapshot.rev, snapshot.rows.records(), snapshot.rows.unusable());

@@ -11,7 +11,7 @@ use super::trouble::Trouble;
 use super::walk::{BlockSource, prefixes, read_head, read_tree};
 use super::{Resync, Snapshot, Target};
 use crate::decode::{car_blocks, check_hash};
-use crate::event::{Cid, Verification};
+use crate::event::{Cid, Rev, Verification};
 use crate::network::{LatestCommit, Network};
 
 /// CIDs in one request: their URL stays below what proxies take.
@@ -25,11 +25,13 @@ impl Resync {
         &'a self,
         target: &'a Target,
         latest: LatestCommit,
+        proven: Option<(Rev, Cid)>,
         moved: &mut u64,
     ) -> Result<Snapshot<'a>, Trouble> {
         let mut source = HostBlocks { network: &self.network, target, moved };
-        let head = read_head(&mut source, latest.cid, target).await?;
-        if head.rev != latest.rev {
+        let head = read_head(&mut source, latest.cid, target, proven).await?;
+        // The reference PDS gives a repository that moved there a revision that nobody signed.
+        if head.rev != latest.rev && proven != Some((head.rev, head.data)) {
             let what = format!("the host says that {} is revision {}, but it is {}", latest.cid, latest.rev, head.rev);
             return Err(Trouble::Refused(what));
         }

@@ -30,8 +30,14 @@ pub(super) struct Head {
     pub data: Cid,
 }
 
-/// Reads the commit under `cid` and checks that it is the account's, signed by its key.
-pub(super) async fn read_head(source: &mut impl BlockSource, cid: Cid, target: &Target) -> Result<Head, Trouble> {
+/// Reads the commit under `cid` and checks that it is the account's, signed by its key. What is `proven` already needs no
+/// second proof: an account that moved keeps its last commit, signed with a key that is no longer its own, until it writes.
+pub(super) async fn read_head(
+    source: &mut impl BlockSource,
+    cid: Cid,
+    target: &Target,
+    proven: Option<(Rev, Cid)>,
+) -> Result<Head, Trouble> {
     let blocks = source.get(&[cid]).await?;
     let block = blocks.get(&cid).ok_or(Trouble::Missing(1))?;
     let refuse = |reject: crate::decode::Reject| Trouble::Refused(format!("the commit {cid}: {reject}"));
@@ -40,7 +46,9 @@ pub(super) async fn read_head(source: &mut impl BlockSource, cid: Cid, target: &
         return Err(Trouble::Refused(format!("the commit {cid} is of {}", commit.did)));
     }
     check_rev(commit.rev)?;
-    commit.verify(&key_of(&target.document)?).map_err(refuse)?;
+    if proven != Some((commit.rev, commit.data)) {
+        commit.verify(&key_of(&target.document)?).map_err(refuse)?;
+    }
     Ok(Head { rev: commit.rev, data: commit.data })
 }
 
