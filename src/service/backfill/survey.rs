@@ -1,6 +1,7 @@
 //! Finding out whose repositories there are: once on the first start, and every so often to compare all of them.
 
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -116,6 +117,12 @@ pub async fn survey(
         Some(only) => only.iter().any(|collection| collection.as_str() == name),
         None => policy.collections.contains(name),
     };
+    // Most accounts are on several lists. One whose job ended while the next list was read would be looked at again for
+    // nothing, and be told as unchanged though this survey fetched it.
+    let seen: Mutex<HashSet<Did>> = Mutex::default();
+    let seen = || seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let unseen = |did: &Did| request(did).filter(|_| !seen().contains(did));
+    let first_seen = |did: &Did| request(did).filter(|_| seen().insert(did.clone()));
     let (mut total, mut failed) = (0, Vec::new());
     for (place, collection) in lists {
         let name = collection.as_ref().map_or("", Nsid::as_str);
@@ -125,8 +132,11 @@ pub async fn survey(
         let before = total;
         let page = |accounts: u64| listed(before + accounts);
         let result = match &collection {
-            Some(collection) => discover_by_collection(pool, network, &place.endpoint, collection, request, page).await,
-            None => discover_pds(pool, network, &place.endpoint, followed, request, page).await,
+            Some(collection) => {
+                discover_by_collection(pool, network, &place.endpoint, collection, first_seen, page).await
+            }
+            // An account lives on one PDS, which has one list.
+            None => discover_pds(pool, network, &place.endpoint, followed, unseen, page).await,
         };
         match result {
             Ok(found) => {
