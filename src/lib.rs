@@ -6,20 +6,22 @@
 //! source ─Delivery→ decode ─Event→ filter → ingest ─Observed→ event_log ─Logged→ calendar::fold → projection → api
 //! ```
 //!
-//! - Pure, and built without the feature `runtime` too: [`event`] (the one vocabulary), [`decode`] (bytes to meaning),
-//!   [`filter`] (keep or drop), [`calendar`] (what records mean, and the fold).
-//! - Outbound: `network` (what is asked of other people's hosts: XRPC calls, DID documents, handles).
-//! - Inbound: `source` (sockets and dumps), `ingest` (the one write path), `event_log` (append-only, one appender).
+//! - Pure, and built without the feature `runtime` too: [`event`] (the one vocabulary), [`decode`] (bytes to meaning, and
+//!   the proof of it: signatures and trees), [`filter`] (keep or drop), [`calendar`] (what records mean, and the fold).
+//! - Inbound: `source` (sockets, dumps, jobs that fetch repositories, gaps), `network` (what is asked of other hosts: DIDs,
+//!   handles, XRPC), `ingest` (the one write path: it verifies, follows each repository, and knows what is missing),
+//!   `event_log` (append-only, one appender).
 //! - Outward: `projection` (the tables apps query), `api` (HTTP).
-//! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, which makes
-//!   really signed frames with an encoder of its own.
+//! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, a simulated
+//!   network that signs really, with an encoder of its own and faults on demand.
 //!
-//! What holds everywhere: one write path, live, replayed or fetched; a cursor never leads its data; folding is idempotent
-//! and does not care about order; tables never act on the world; a database belongs to one environment; input from
-//! strangers never stops the process and never vanishes uncounted; memory is bounded.
+//! What holds everywhere: one write path, live, replayed or fetched; nothing enters unverified where a network can be
+//! asked; a cursor never leads its data; folding is idempotent and does not care about order; tables never act on the
+//! world; a database belongs to one environment; input from strangers never stops the process and never vanishes uncounted;
+//! memory is bounded.
 //!
-//! Where to start: [`decode::outline`] for what a frame is, [`calendar::State::fold`] for what an event does, and
-//! `ingest` for how they meet.
+//! Where to start: [`decode::outline`] for what a frame is, [`decode::Checks`] for what is proven of it,
+//! [`calendar::State::fold`] for what an event does, and `ingest` for how they meet.
 #![deny(missing_docs)]
 // An `expect` carries the invariant as its text; an `unwrap` carries nothing.
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]

@@ -312,6 +312,15 @@ impl Stand {
             let stored = !matches!(at, "after append before cursor" | "after cursor before commit");
             assert_eq!(moved, (stored, stored), "{at}: log and cursor moved from {before:?} to {after:?}");
         }
+        if scene == Scene::Newcomer && at != "job claimed" {
+            // The cursor is past the frame, which is not in the log.
+            let held: i64 = sqlx::query_scalar("select count(*) from ingest.held where did = $1")
+                .bind(did.as_deref())
+                .fetch_one(self.db.pool())
+                .await
+                .unwrap();
+            assert!(held > 0, "{at}: no frame waits");
+        }
         self.log_is_sound(at).await;
         if matches!(scene, Scene::Purge | Scene::Rebuild) {
             let again = self.command(scene).output().unwrap();

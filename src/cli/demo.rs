@@ -1,7 +1,8 @@
 //! `almanac demo`: the whole path on a bare machine without a network.
 //!
 //! A recorded hour of a real PDS is served by a websocket host on loopback; Almanac follows it as it would follow a relay,
-//! into a private Postgres of the demo's own, and answers over HTTP.
+//! verifies every commit with the keys of the accounts' bundled documents, into a private Postgres of the demo's own, and
+//! answers over HTTP.
 
 use std::io::{IsTerminal, Read};
 use std::net::SocketAddr;
@@ -29,6 +30,9 @@ const FRAMES_PER_SECOND: u32 = 480;
 
 /// 3,788 frames of a real PDS with fifty accounts.
 const CAPTURE: &[u8] = include_bytes!("../../replay-fixtures/captures/pds-05-fifty-accounts/live.frames.zst");
+
+/// The DID documents of those accounts: whose key signed what.
+const DOCUMENTS: &[u8] = include_bytes!("../../replay-fixtures/captures/pds-05-fifty-accounts/did-docs.json");
 
 #[derive(clap::Args)]
 pub(super) struct DemoArgs {
@@ -97,11 +101,15 @@ fn demo_settings(global: &Global, host: &str, listen: Option<String>) -> anyhow:
         None => free_or_any("127.0.0.1:8600"),
     };
     let data_dir = Settings::check(&global.layers([])?)?.data_dir.join("demo");
+    let documents = data_dir.join("did-docs.json");
+    let written = std::fs::create_dir_all(&data_dir).and_then(|()| std::fs::write(&documents, DOCUMENTS));
+    written.with_context(|| format!("cannot write {}; choose another folder with --data-dir", documents.display()))?;
     global.settings([
         ("environment", "environment", one("demo".to_owned())),
         ("data_dir", "data-dir", one(data_dir.display().to_string())),
         ("source.relays", "relay", one(host.to_owned())),
         ("source.pdses", "pds", vec![]),
+        ("verify.did_docs", "did-docs", one(documents.display().to_string())),
         ("listen.public", "listen", one(public)),
         ("listen.admin", "admin-listen", one(free_or_any("127.0.0.1:8601"))),
     ])
