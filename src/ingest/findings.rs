@@ -34,7 +34,7 @@ impl Judge {
                     batch.keep(observe(&did, body, &upstream, verification));
                 }
             }
-            Finding::Complete { did, rev, data, upstream, verification, gone, stored } => {
+            Finding::Complete { did, rev, data, upstream, verification, gone, asked_at, stored } => {
                 batch.acks.push(stored);
                 if self.known.contains_key(&did) && policy.refuses(did.as_str()).is_none() {
                     for (collection, rkey) in gone {
@@ -43,17 +43,17 @@ impl Judge {
                     }
                     batch.keep(observe(&did, Body::Snapshot { rev }, &upstream, verification));
                     self.reached(&did, rev, data, batch);
-                    self.shown_by_host(policy, &did, now, &upstream, batch);
+                    self.shown_by_host(policy, &did, (asked_at, now), &upstream, batch);
                 }
             }
-            Finding::Unchanged { did, rev, upstream, stored } => {
+            Finding::Unchanged { did, rev, upstream, asked_at, stored } => {
                 batch.acks.push(stored);
                 if let Some(known) = self.known.get_mut(&did) {
                     if known.state == RepoState::RolledBack && known.head.is_some_and(|(head, _)| head <= rev) {
                         known.state = RepoState::Synced;
                         batch.touched(&did, known);
                     }
-                    self.shown_by_host(policy, &did, now, &upstream, batch);
+                    self.shown_by_host(policy, &did, (asked_at, now), &upstream, batch);
                 }
             }
             Finding::RolledBack { did, stored } => {
@@ -111,18 +111,21 @@ impl Judge {
     }
 
     /// A host that answers for a repository shows the account. It is said even if no word was judged: one that was set aside
-    /// before the account came into scope may hide it, and may have come from a host that it had left.
+    /// before the account came into scope may hide it, and may have come from a host that it had left. What was said since
+    /// the host was asked counts for more.
     fn shown_by_host(
         &mut self,
         policy: &Policy,
         did: &Did,
-        now: DateTime<Utc>,
+        (asked_at, now): (DateTime<Utc>, DateTime<Utc>),
         upstream: &Arc<Upstream>,
         batch: &mut Batch,
     ) {
-        if self.known.get(did).is_some_and(|known| known.hosting.is_none_or(|hosting| !hosting.active)) {
+        let Some(known) = self.known.get(did) else { return };
+        if known.hosting.is_none_or(|last| !last.active && last.spoken.0 < asked_at) {
             let (active, status) = (true, AccountStatus::Active);
-            let told = Finding::Account { did: did.clone(), active, status, time: now, upstream: upstream.clone() };
+            let told =
+                Finding::Account { did: did.clone(), active, status, time: asked_at, upstream: upstream.clone() };
             self.find(policy, told, now, batch);
         }
     }

@@ -69,6 +69,8 @@ pub enum Finding {
         verification: Verification,
         /// Records that the log holds as live and the repository does not hold.
         gone: Vec<(Nsid, Rkey)>,
+        /// Before the host was asked. It showed the account then or later.
+        asked_at: DateTime<Utc>,
         /// Completed once all of this account is in the log.
         stored: oneshot::Sender<()>,
     },
@@ -80,6 +82,8 @@ pub enum Finding {
         rev: Rev,
         /// The host that was asked.
         upstream: Arc<Upstream>,
+        /// Before the host was asked. It showed the account then or later.
+        asked_at: DateTime<Utc>,
         /// Completed once that is noted.
         stored: oneshot::Sender<()>,
     },

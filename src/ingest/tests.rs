@@ -165,6 +165,10 @@ impl Bench {
     }
 
     fn complete(&mut self, author: &Author, rev: Rev) {
+        self.complete_asked(author, rev, Utc::now());
+    }
+
+    fn complete_asked(&mut self, author: &Author, rev: Rev, asked_at: DateTime<Utc>) {
         let data = author.repo.head().unwrap().data;
         self.find(Finding::Complete {
             did: author.did(),
@@ -173,6 +177,7 @@ impl Bench {
             upstream: upstream(UpstreamKind::Pds, "pds.example.org"),
             verification: Verification::Snapshot,
             gone: vec![],
+            asked_at,
             stored: oneshot::channel().0,
         });
     }
@@ -363,6 +368,27 @@ fn a_host_that_answers_shows_an_account_whatever_was_set_aside_about_it() {
     assert_eq!(words(&bench), 1);
     bench.complete(&anna, anna.rev());
     assert_eq!((words(&bench), bench.jobs()), (1, vec![JobReason::NewAccount]), "once, and nothing follows from it");
+}
+
+#[test]
+fn what_is_said_while_a_repository_is_read_counts_for_more() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    let micros = |anna: &Author, more: i64| DateTime::from_timestamp_micros(anna.micros + more).unwrap();
+    let off = frames::account(anna.stamp(), false, Some("deactivated"));
+    bench.see(off.clone());
+    bench.complete_asked(&anna, anna.rev(), micros(&anna, -1));
+    assert!(bench.known(&anna).is_hidden());
+    bench.complete_asked(&anna, anna.rev(), micros(&anna, 1));
+    assert!(!bench.known(&anna).is_hidden());
+    // The word may also come after what was read.
+    let mut bench = Bench::new();
+    bench.see(anna.create(EVENT, "two"));
+    bench.identify(&anna);
+    bench.complete_asked(&anna, anna.rev(), micros(&anna, -2_000_000));
+    bench.see(off);
+    assert!(bench.known(&anna).is_hidden());
 }
 
 #[test]

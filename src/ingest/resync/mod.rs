@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 
@@ -192,6 +192,7 @@ impl Resync {
                 Ok(Err(_)) | Err(_) => FoundHandle::Unsaid,
             })
         };
+        let asked_at = Utc::now();
         let (handle, latest) = tokio::join!(looked, self.network.latest_commit(&target.endpoint, &target.did));
         if known.in_scope && handle.is_some() {
             self.tell_identity(target, handle.clone()).await?;
@@ -207,21 +208,21 @@ impl Resync {
             if latest.rev == ours && known.synced && reason != Reason::Reactivated {
                 let (stored, done) = oneshot::channel();
                 let (did, upstream) = (target.did.clone(), target.upstream.clone());
-                self.send(Finding::Unchanged { did, rev: latest.rev, upstream, stored }).await?;
+                self.send(Finding::Unchanged { did, rev: latest.rev, upstream, asked_at, stored }).await?;
                 done.await.map_err(|_| Trouble::NotTaken)?;
                 return Ok(Report { rev: Some(latest.rev), ..Report::of(Outcome::Unchanged) });
             }
         }
         // An account that is not in scope yet enters with its first record: only then there is somebody to be told about.
         let handle = handle.filter(|_| !known.in_scope);
-        self.fetch(target, latest, &known, strategy, handle).await
+        self.fetch(target, (latest, asked_at), &known, strategy, handle).await
     }
 
     /// Tries the strategies in order, and tells ingest that all is there once one of them got through.
     async fn fetch<'a>(
         &'a self,
         target: &'a Target,
-        mut latest: LatestCommit,
+        (mut latest, asked_at): (LatestCommit, DateTime<Utc>),
         known: &Known,
         asked: Strategy,
         handle: Option<FoundHandle>,
@@ -244,7 +245,7 @@ impl Resync {
                         return self.rolled_back(target, snapshot.rev, ours).await;
                     }
                     let (rev, records, unusable) = (snapshot.rev, snapshot.rows.records(), snapshot.rows.unusable());
-                    self.complete(target, snapshot, handle).await?;
+                    self.complete(target, snapshot, handle, asked_at).await?;
                     if unusable > 0 {
                         detours.push(format!("{unusable} records cannot be used"));
                     }
@@ -288,6 +289,7 @@ impl Resync {
         target: &Target,
         mut snapshot: Snapshot<'_>,
         handle: Option<FoundHandle>,
+        asked_at: DateTime<Utc>,
     ) -> Result<(), Trouble> {
         snapshot.rows.flush().await?;
         self.tell_identity(target, handle).await?;
@@ -305,6 +307,7 @@ impl Resync {
             upstream: target.upstream.clone(),
             verification: snapshot.verification,
             gone,
+            asked_at,
             stored,
         })
         .await?;
