@@ -51,9 +51,9 @@ async fn a_look_is_over_when_its_findings_are_stored() {
             async move { resync.run(target, Reason::Asked, strategy).await }
         });
         let stored = loop {
-            match tokio::time::timeout(LIMIT, findings.recv()).await.expect("it goes on").expect("it is there") {
-                Finding::Complete { stored, .. } => break stored,
-                _ => {}
+            let found = tokio::time::timeout(LIMIT, findings.recv()).await.expect("it goes on");
+            if let Finding::Complete { stored, .. } = found.expect("it is there") {
+                break stored;
             }
         };
         // A right answer waits for as long as it takes; a wrong one comes at once.
