@@ -291,11 +291,6 @@ impl Stand {
                 let snapshots = of("select count(*) from log.event where did = $1 and kind = 'snapshot'").await;
                 assert_eq!(snapshots, 1, "{at}: what was lost was not fetched, or in the log once more");
             }
-            Scene::Newcomer => {
-                let told = of("select count(*) from log.event
-                     where did = $1 and kind = 'put' and live and verification = 'full' and seq is not null");
-                assert_eq!(told.await, 1, "{at}: its frame was not let go as it came");
-            }
             _ => {}
         }
     }
