@@ -39,7 +39,7 @@ fn cpu_used(server: Option<i32>) -> Duration {
 
 /// CPU time of a postmaster, its running children, and those it has waited for. Only Linux tells, in hundredths of a
 /// second; elsewhere the server's part is missing and the report says so.
-fn server_cpu_used(postmaster: i32) -> Duration {
+pub fn server_cpu_used(postmaster: i32) -> Duration {
     const TICK: Duration = Duration::from_millis(10);
     let Ok(processes) = std::fs::read_dir("/proc") else { return Duration::ZERO };
     let ticks = processes.filter_map(|entry| {

@@ -101,7 +101,7 @@ fn to_nothing<'a>(runtime: &'a Runtime, settings: &'a Settings, frames: &'a Fram
 }
 
 /// A durable private server on an empty folder, where the tests have theirs.
-async fn start_server() -> (TempDir, Server) {
+pub async fn start_server() -> (TempDir, Server) {
     let folder = postgres::data_dir();
     let mut options = ServerOptions::default();
     let server = match Server::start(folder.path(), options.clone()).await {
@@ -273,10 +273,12 @@ async fn row_by_row(connection: &mut PgConnection, row: &Row) {
         .expect("a row is inserted");
 }
 
-async fn admin(server: &Server) -> PgConnection {
+/// A connection to a database beside those of the rounds.
+pub async fn admin(server: &Server) -> PgConnection {
     server.connect_or_create("bench").await.expect("the private server answers")
 }
 
-async fn run_sql(connection: &mut PgConnection, statement: String) {
+/// Runs a statement of ours.
+pub async fn run_sql(connection: &mut PgConnection, statement: String) {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.expect("a statement of ours is sound");
 }

@@ -2,15 +2,25 @@
 
 use std::process::Command;
 
+use crate::backfill::{Report, Round};
 use crate::contest::{Outcome, Row};
 use crate::fixture::{SEED, Scale};
 
 /// Prints everything that was found, and on what.
-pub fn print(scale: Scale, outcomes: &[Outcome]) {
+pub fn print(scale: Scale, outcomes: &[Outcome], backfilled: Option<&Report>) {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     println!("- machine: {}, {cores} cores, load before the report {}", cpu_model(), load());
     println!("- commit: {}", commit());
     println!("- fixture: made by `almanac::devnet` from seed {SEED}, {} run", scale.name());
+    if !outcomes.is_empty() {
+        contests(outcomes);
+    }
+    if let Some(report) = backfilled {
+        backfills(report);
+    }
+}
+
+fn contests(outcomes: &[Outcome]) {
     println!();
     println!("| path | who | per CPU-second | per second of wall time | Almanac is, in CPU time |");
     println!("|---|---|--:|--:|--:|");
@@ -30,6 +40,48 @@ pub fn print(scale: Scale, outcomes: &[Outcome]) {
         "Each row shows its best round. The ratio is that of the best rounds; in brackets the lowest and highest of"
     );
     println!("single rounds. Where a database takes part its CPU time counts too.");
+}
+
+fn backfills(report: &Report) {
+    println!();
+    println!("**backfill**: {}", report.input);
+    println!();
+    println!(
+        "| strategy | {} accounts and {} records complete | to the end | per second | answers | requests per account | peak memory | CPU Almanac | CPU Postgres |",
+        thousands(report.reachable as f64),
+        thousands(report.records as f64)
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
+    for found in &report.found {
+        let span = |of: &dyn Fn(&Round) -> f64, decimals: usize| {
+            let all = || found.rounds.iter().map(of);
+            let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
+            let mut sorted: Vec<f64> = all().collect();
+            sorted.sort_by(f64::total_cmp);
+            let middle = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+            match found.rounds.len() {
+                1 => format!("{middle:.decimals$}"),
+                _ => format!("{middle:.decimals$} ({low:.decimals$}–{high:.decimals$})"),
+            }
+        };
+        let requests = |round: &Round| round.served.values().map(|served| served.requests).sum::<u64>() as f64;
+        let bytes = |round: &Round| round.served.values().map(|served| served.bytes).sum::<u64>() as f64;
+        println!(
+            "| {} | {} s | {} s | {} records | {} MB | {} | {} MB | {} s | {} s |",
+            found.strategy,
+            span(&|round| round.complete.as_secs_f64(), 1),
+            span(&|round| round.ended.as_secs_f64(), 1),
+            span(&|round| report.records as f64 / round.complete.as_secs_f64(), 0),
+            span(&|round| bytes(round) / 1e6, 1),
+            span(&|round| requests(round) / report.reachable as f64, 1),
+            span(&|round| round.rss.unwrap_or_default() as f64 / 1e6, 0),
+            span(&|round| round.cpu.as_secs_f64(), 1),
+            span(&|round| round.server_cpu.as_secs_f64(), 1),
+        );
+    }
+    println!();
+    println!("The round in the middle; in brackets the lowest and highest. Answers are bodies alone. After every round the index");
+    println!("was what the repositories hold, by the simulated network's own account.");
 }
 
 fn ratio(at: usize, row: &Row) -> String {

@@ -138,7 +138,8 @@ impl Http {
         let mut from: Option<Url> = None;
         let mut left = self.answer_timeout;
         for _ in 0..=REDIRECTS_MAX {
-            let host = authority_of(&url);
+            // Many hosts may be found in one place, in a development environment; each has its own limits all the same.
+            let host = host_header.clone().unwrap_or_else(|| authority_of(&url));
             let reach = self.guard.judge(&url, from.as_ref()).map_err(|why| {
                 let why = match &from {
                     Some(from) => format!("refused to follow {} to {}: {why}", authority_of(from), authority_of(&url)),
