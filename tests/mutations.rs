@@ -66,13 +66,13 @@ fn the_list_fits_the_code() {
     }
 }
 
-/// What the last whole run found is beside the list: a row for each fault.
+/// What the last run found is kept beside the list: it speaks of every fault, and none survived.
 #[test]
-fn the_last_run_knew_every_fault() {
+fn the_last_run_speaks_of_every_fault() {
     let list: List = toml::from_str(&read("tests/mutations/list.toml")).unwrap();
     let table = read("tests/mutations/README.md");
     for fault in &list.fault {
-        let row = format!("| {} | `{}` | `{}` |", fault.name, fault.file.display(), fault.test.last().unwrap());
-        assert!(table.contains(&row), "{}: run tests/mutations/run and keep its table: no row {row}", fault.name);
+        assert!(table.contains(&fault.name), "{}: run tests/mutations/run and keep its table", fault.name);
     }
+    assert!(!table.contains("**survived**"), "a fault survived the last run");
 }
