@@ -65,6 +65,22 @@ async fn see_exactly(db: &TestDb, what: &str, accounts: &[(&RealParts, &Account)
     .await;
 }
 
+/// Waits until the daemon has nothing more to do. What apps see then.
+async fn settled(serve: &Serve, db: &TestDb) -> Value {
+    eventually("all jobs are done and all of the log is shown", LIMIT, async || {
+        let jobs: Vec<(String, Option<String>)> =
+            sqlx::query_as("select did, error from source.backfill_job where state in ('queued', 'running')")
+                .fetch_all(db.pool())
+                .await
+                .unwrap();
+        let status = serve.query("getStatus", &[]).await;
+        let same = status["logPosition"] == status["projectionPosition"];
+        if jobs.is_empty() && same { Ok(()) } else { Err(format!("{jobs:?} {status}")) }
+    })
+    .await;
+    executable::checksum(db.url().expose())
+}
+
 /// Waits until a record that this account writes now is shown: all that its host said before is judged by then.
 async fn see_all_of(serve: &Serve, parts: &RealParts, account: &Account) {
     let last = parts.create_record(account, None, event("up to here")).await;
@@ -216,7 +232,7 @@ async fn accounts_move_to_another_host_in_mid_stream() {
     .await
     .unwrap();
     assert_eq!(by_new, 3, "what it wrote on the new host was verified with the new key as it came");
-    let sums = executable::checksum(db.url().expose());
+    let sums = settled(&serve, &db).await;
     serve.kill();
     executable::json(db.url().expose(), &["rebuild", "--json", "--data-dir", folder.path().to_str().unwrap()]);
     assert_eq!(executable::checksum(db.url().expose()), sums);
@@ -272,7 +288,7 @@ async fn a_deleted_account_leaves_the_log() {
     see_all_of(&serve, &parts, &ben).await;
     let counts = serve.event(&concert.uri).await.unwrap()["rsvpCounts"].clone();
     assert_eq!(counts["going"], 0, "{counts}");
-    let sums = executable::checksum(url);
+    let sums = settled(&serve, &db).await;
     // Not yet old enough.
     let report = executable::json(url, &["purge", "--older-than", "1h", "--json", "--data-dir", dir]);
     assert_eq!((&report["accounts"], bytes(&ana).await), (&json!(0), of_ana), "{report}");
