@@ -80,7 +80,9 @@ fn backfills(report: &Report) {
         );
     }
     println!();
-    println!("The round in the middle; in brackets the lowest and highest. Answers are bodies alone. After every round the index");
+    println!(
+        "The round in the middle; in brackets the lowest and highest. Answers are bodies alone. After every round the index"
+    );
     println!("was what the repositories hold, by the simulated network's own account.");
 }
 

@@ -130,7 +130,8 @@ async fn backfill(network: &mut Network, server: &Server, scale: Scale, strategy
         tokio::time::sleep(LOOK_EVERY).await;
     };
     let ended = started.0.elapsed();
-    let server_cpu = server.process_id().map(server_cpu_used).unwrap_or_default().saturating_sub(server_cpu.unwrap_or_default());
+    let server_cpu =
+        server.process_id().map(server_cpu_used).unwrap_or_default().saturating_sub(server_cpu.unwrap_or_default());
     let cpu = children_cpu().saturating_sub(cpu);
     let words = || std::fs::read_to_string(folder.path().join("words")).unwrap_or_default();
     let whole = network.accounts == network.reachable;

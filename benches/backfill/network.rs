@@ -121,10 +121,7 @@ async fn compare(sim: &Sim, url: &str) -> Value {
         let said = ShownAccount { rev, data, trouble, handle: known.then_some(handle), ..ShownAccount::default() };
         (did, said)
     };
-    let shown = Shown {
-        records: records.into_iter().collect(),
-        accounts: accounts.into_iter().map(account).collect(),
-    };
+    let shown = Shown { records: records.into_iter().collect(), accounts: accounts.into_iter().map(account).collect() };
     let differences = sim.truth().compare(&shown, &COLLECTIONS);
     json!(differences.iter().map(ToString::to_string).collect::<Vec<_>>())
 }

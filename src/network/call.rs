@@ -15,6 +15,8 @@ pub enum Call {
     LatestCommit,
     /// `com.atproto.sync.getBlocks`.
     Blocks,
+    /// `com.atproto.sync.getRecord`.
+    RecordProof,
     /// `com.atproto.sync.getRepo`.
     Repo,
     /// `com.atproto.sync.getRepoStatus`.
@@ -42,6 +44,7 @@ impl Call {
         Call::HandleTxt,
         Call::LatestCommit,
         Call::Blocks,
+        Call::RecordProof,
         Call::Repo,
         Call::RepoStatus,
         Call::ListRecords,
@@ -59,6 +62,7 @@ impl Call {
             Call::HandleTxt => "handle_txt",
             Call::LatestCommit => "latest_commit",
             Call::Blocks => "blocks",
+            Call::RecordProof => "record_proof",
             Call::Repo => "repo",
             Call::RepoStatus => "repo_status",
             Call::ListRecords => "list_records",
@@ -80,6 +84,8 @@ impl Call {
             Call::LatestCommit | Call::RepoStatus => 16_000,
             // One record of the largest size and a hundred tree nodes.
             Call::Blocks => 16_000_000,
+            // One record of the largest size, and a path of nodes that are a few kilobytes each.
+            Call::RecordProof => 2_000_000,
             Call::Repo => u64::MAX,
             // 100 records a page. They are few hundred bytes each; a page that holds several of the largest size is refused,
             // because its JSON takes many times its length in memory.

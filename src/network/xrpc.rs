@@ -13,7 +13,7 @@ use super::{
     BLOCKS_PER_CALL_MAX, Call, HostError, HostErrorKind, LatestCommit, ListedRecord, ListedRepo, Network, Page,
     RepoDescription, RepoStatus, RepoStream, metric,
 };
-use crate::event::{AccountStatus, AtUri, Cid, Did, Handle, Nsid, Rev};
+use crate::event::{AccountStatus, AtUri, Cid, Did, Handle, Nsid, Rev, Rkey};
 
 /// Entries of a page of records: the most that the method allows.
 const RECORDS_PER_PAGE: &str = "100";
@@ -46,7 +46,26 @@ impl Network {
         let cids: Vec<_> = cids.iter().map(Cid::to_string).collect();
         let mut query = vec![("did", did.as_str())];
         query.extend(cids.iter().map(|cid| ("cids", cid.as_str())));
-        let ask = ask(Call::Blocks, endpoint, &query)?;
+        self.car(ask(Call::Blocks, endpoint, &query)?).await
+    }
+
+    /// The signed commit and the nodes of its tree that lead to where a record stands or would stand, as a CAR, unread. Some
+    /// hosts answer only for records that there are.
+    ///
+    /// # Errors
+    /// As [`latest_commit`](Self::latest_commit).
+    pub async fn record_proof(
+        &self,
+        endpoint: &str,
+        did: &Did,
+        collection: &Nsid,
+        rkey: &Rkey,
+    ) -> Result<Bytes, HostError> {
+        let query = [("did", did.as_str()), ("collection", collection.as_str()), ("rkey", rkey.as_str())];
+        self.car(ask(Call::RecordProof, endpoint, &query)?).await
+    }
+
+    async fn car(&self, ask: Ask) -> Result<Bytes, HostError> {
         let answer = self.inner.http.answer(ask).await?;
         match answer.kind {
             ContentKind::Car | ContentKind::Unsaid => Ok(answer.body),
@@ -186,6 +205,7 @@ fn method(call: Call) -> &'static str {
     match call {
         Call::LatestCommit => "com.atproto.sync.getLatestCommit",
         Call::Blocks => "com.atproto.sync.getBlocks",
+        Call::RecordProof => "com.atproto.sync.getRecord",
         Call::Repo => "com.atproto.sync.getRepo",
         Call::RepoStatus => "com.atproto.sync.getRepoStatus",
         Call::ListRecords => "com.atproto.repo.listRecords",

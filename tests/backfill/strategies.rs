@@ -1,5 +1,7 @@
 //! Every strategy brings the same, and the cheap one is cheap.
 
+use almanac::devnet::sim::{At, Fault, When};
+
 use crate::support::almanac as executable;
 use crate::{EVENT, Index, network, run, sum, write_posts};
 
@@ -80,6 +82,30 @@ async fn sparse_moves_less_than_a_tenth_of_a_repository_of_posts() {
     }
     println!("sparse {} bytes, car {} bytes", bytes[0], bytes[1]);
     assert!(bytes[1] > 1_000_000 && bytes[0] > 1_000 && bytes[0] * 10 < bytes[1], "{bytes:?}");
+}
+
+/// A tree of thousands of records is seven levels deep; the way down comes with the proofs of its edges.
+#[tokio::test(flavor = "multi_thread")]
+async fn sparse_asks_few_times_and_needs_no_proofs_of_absence() {
+    let sim = network(6, 1, 1).await;
+    let did = sim.dids().pop().unwrap();
+    write_posts(&sim, &did, 0, 5_000);
+    for _ in 0..19 {
+        sim.create_event(&did).unwrap();
+    }
+    let mut blocks = vec![];
+    for refuses in [false, true] {
+        if refuses {
+            sim.fault(Fault::Html, At::pds(0).method("com.atproto.sync.getRecord"), When::ALWAYS);
+        }
+        let requests = || sim.served().get("com.atproto.sync.getBlocks").map_or(0, |served| served.requests);
+        let (index, before) = (Index::new().await, requests());
+        let (code, fetched) = index.backfill(&sim, &["--did", &did, "--strategy", "sparse"]).await;
+        assert_eq!((code, sum(&fetched, "sparse"), sum(&fetched, "records")), (0, 1, 21), "{fetched:#}");
+        index.assert_true(&sim).await;
+        blocks.push(requests() - before);
+    }
+    assert!(blocks[0] <= 5 && blocks[1] > blocks[0] + 3, "{blocks:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

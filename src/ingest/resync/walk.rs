@@ -1,6 +1,6 @@
 //! From a signed commit to the followed records, whoever has the blocks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
@@ -8,13 +8,18 @@ use super::rows::Rows;
 use super::trouble::Trouble;
 use super::{Target, check_rev, key_of};
 use crate::decode::{RepoWalk, SignedCommit};
-use crate::event::{Cid, Rev};
+use crate::event::{Cid, Nsid, Rev, Rkey};
 use crate::filter::CollectionSet;
 
 /// Who has blocks.
 pub(super) trait BlockSource {
     /// How many are best asked for at once.
     const AT_ONCE: usize;
+
+    /// This block, hash-checked, if it is there without asking.
+    fn at_hand(&self, _cid: &Cid) -> Option<Bytes> {
+        None
+    }
 
     /// These blocks, hash-checked.
     ///
@@ -63,6 +68,14 @@ pub(super) async fn read_tree<S: BlockSource>(
     let mut walk = RepoWalk::new(data, prefixes);
     while !walk.is_done() {
         let needs: Vec<Cid> = walk.needs().take(S::AT_ONCE).collect();
+        // What is there leads further down, so that all that it leads to is asked for in one go.
+        let at_hand: Vec<(Cid, Bytes)> = needs.iter().filter_map(|cid| Some((*cid, source.at_hand(cid)?))).collect();
+        if !at_hand.is_empty() {
+            for (cid, block) in at_hand {
+                walk.feed(&cid, &block).map_err(refuse)?;
+            }
+            continue;
+        }
         let blocks = source.get(&needs).await?;
         for cid in &needs {
             walk.feed(cid, blocks.get(cid).ok_or(Trouble::Missing(1))?).map_err(refuse)?;
@@ -82,6 +95,16 @@ pub(super) async fn read_tree<S: BlockSource>(
         }
     }
     Ok(())
+}
+
+/// The least and the greatest key that a followed record can have, among collections that are followed by name.
+pub(super) fn edges(collections: &CollectionSet) -> Vec<(Nsid, Rkey)> {
+    let names = collections.names().into_iter().filter_map(|name| Nsid::parse(&name).ok());
+    // In the order of their keys, in which the slash after the collection counts.
+    let names: BTreeMap<String, Nsid> = names.map(|name| (format!("{name}/"), name)).collect();
+    let edge = |name: &Nsid, rkey| (name.clone(), Rkey::parse(rkey).expect("a literal that is a key"));
+    let (first, last) = (names.values().next(), names.values().next_back());
+    first.map(|name| edge(name, "-")).into_iter().chain(last.map(|name| edge(name, "~"))).collect()
 }
 
 /// The beginnings of the keys of followed records.
