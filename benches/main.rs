@@ -9,6 +9,9 @@
 //! `backfill` alone is told in wall time: most of it is waiting for hosts.
 
 mod backfill;
+#[allow(dead_code, reason = "what tests need beside it")]
+#[path = "../tests/support/child.rs"]
+mod child;
 mod clock;
 mod contest;
 mod decode;

@@ -106,7 +106,8 @@ async fn what_is_out_of_reach_has_a_named_state() {
     // Somebody heard of: what a relay never passed on has no name anywhere.
     let truth = sim.truth();
     let heard = truth.accounts.iter().filter(|(_, account)| account.active && !account.records.is_empty());
-    let (gone, _) = heard.clone().find(|(_, account)| account.host == 2).unwrap_or_else(|| heard.last().unwrap());
+    let (gone, _) =
+        heard.clone().find(|(_, account)| account.host == 2).unwrap_or_else(|| heard.clone().next().unwrap());
     sim.tombstone(gone).unwrap();
     // Frames that would have closed the gap are lost on the way.
     sim.fault(Fault::Dropped, At::relay().from_pds(1), When::times(3));

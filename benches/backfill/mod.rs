@@ -16,6 +16,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use sqlx::PgConnection;
 
 use self::network::{Network, SERVICE_LATENCY, Served};
+use crate::child::end_with_this_thread;
 use crate::clock::server_cpu_used;
 use crate::fixture::Scale;
 use crate::replay::{admin, run_sql, start_server};
@@ -113,6 +114,7 @@ async fn backfill(network: &mut Network, server: &Server, scale: Scale, strategy
         // Waiting for hosts that never answer is nothing to see in a short run.
         command.env("ALMANAC_HOST_PAUSE", "50ms");
     }
+    end_with_this_thread(&mut command);
     let before = network.served();
     let (cpu, server_cpu) = (children_cpu(), server.process_id().map(server_cpu_used));
     let started = (Instant::now(), SystemTime::now());

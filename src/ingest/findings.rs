@@ -28,7 +28,8 @@ impl Judge {
                 }
                 let followed = records.into_iter().filter(|r| policy.collections.contains(r.collection.as_str()));
                 for found in followed {
-                    self.enter(&did, batch);
+                    // Whoever reads a repository read the account's document before, and tells it with the end.
+                    self.admit(&did, batch);
                     let (collection, rkey, cid, record) = (found.collection, found.rkey, found.cid, found.record);
                     let body = Body::Put { collection, rkey, rev, cid, record };
                     batch.keep(observe(&did, body, &upstream, verification));

@@ -437,14 +437,22 @@ impl Judge {
     }
 
     pub(super) fn enter(&mut self, did: &Did, batch: &mut Batch) {
-        if !self.known.contains_key(did) {
+        if self.admit(did, batch) {
+            self.ask(did, batch);
+        }
+    }
+
+    /// Takes an account into scope of which somebody is about to tell who it is. Whether it is new.
+    pub(super) fn admit(&mut self, did: &Did, batch: &mut Batch) -> bool {
+        let new = !self.known.contains_key(did);
+        if new {
             let known = Known::default();
             batch.touched(did, &known);
             batch.entered.push(did.clone());
             self.known.insert(did.clone(), known);
-            self.ask(did, batch);
             self.job(did, JobReason::NewAccount, batch);
         }
+        new
     }
 
     /// Asks for the account's document, unless that is under way.
