@@ -96,7 +96,7 @@ fn begin(shared: &Shared, place: Place, cursor: Option<i64>) -> Option<Begun> {
 }
 
 async fn send(shared: &Shared, place: Place, mut socket: Socket, begun: Begun) -> Result<(), Error> {
-    let Begun { start, muted, mut changes, cuts: _ } = begun;
+    let Begun { start, muted, mut changes, cuts } = begun;
     let mut at = match start {
         Start::At(at) => at,
         Start::Outdated(at) => {
@@ -115,6 +115,10 @@ async fn send(shared: &Shared, place: Place, mut socket: Socket, begun: Begun) -
             Some(stream) => stream.read(&mut at, BATCH),
             None => return Ok(()),
         };
+        // What comes after a cut is for whoever comes after it.
+        if cuts.has_changed().unwrap_or(true) {
+            return Ok(());
+        }
         let Some((frames, ending)) = batch else {
             return refuse(&mut socket, "ConsumerTooSlow", "Stream consumer too slow").await;
         };
