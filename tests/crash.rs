@@ -324,6 +324,13 @@ impl Stand {
         let serve = self.serve();
         self.settle(at).await;
         self.promised(at, scene, did.as_deref()).await;
+        // As long as no cursor is stored a stream begins where it is connected.
+        let followed = async || {
+            let status = serve.query("getStatus", &[]).await;
+            let live = status["upstreams"].as_array().unwrap().iter().all(|upstream| upstream["state"] == "live");
+            if live { Ok(()) } else { Err(status["upstreams"].to_string()) }
+        };
+        support::serve::eventually("the relay is followed", LIMIT, followed).await;
         // Life goes on.
         Script::random(self.sim.last_seq(Place::Relay).unsigned_abs(), 6, []).play(&self.sim).await;
         self.settle(&format!("{at}, later")).await;
