@@ -117,7 +117,7 @@ create table source.gap (
     id bigint generated always as identity primary key,
     upstream text not null,
     noted_at timestamptz not null default now(),
-    -- outdated_cursor | window | jump | seq_backwards | sequence_reset | future_cursor
+    -- outdated_cursor | window | jump | seq_backwards | sequence_reset | future_cursor | no_cursor
     kind text not null,
     -- The last frame handled before, and the first one after, as far as known.
     seq_before bigint,

@@ -175,6 +175,17 @@ impl Stand {
         assert_eq!(self.count(ahead).await, 0, "{at}: the index is ahead of the log");
     }
 
+    /// Somebody writes until a cursor is stored: without one a stream is heard only from where it is connected, and what
+    /// is killed then has nothing to go on from.
+    async fn heard(&self, at: &str) {
+        let heard = async || {
+            self.sim.create_event(&writer(&self.sim)).unwrap();
+            let cursors = self.count("select count(*) from log.cursor").await;
+            if cursors > 0 { Ok(()) } else { Err(format!("{at}: no cursor is stored")) }
+        };
+        support::serve::eventually("the relay is heard", LIMIT, heard).await;
+    }
+
     /// How often somebody noticed that a frame was missing.
     async fn losses(&self) -> i64 {
         self.count(
@@ -324,20 +335,16 @@ impl Stand {
         let serve = self.serve();
         self.settle(at).await;
         self.promised(at, scene, did.as_deref()).await;
-        // As long as no cursor is stored a stream begins where it is connected.
-        let followed = async || {
-            let status = serve.query("getStatus", &[]).await;
-            let live = status["upstreams"].as_array().unwrap().iter().all(|upstream| upstream["state"] == "live");
-            if live { Ok(()) } else { Err(status["upstreams"].to_string()) }
-        };
-        support::serve::eventually("the relay is followed", LIMIT, followed).await;
+        if scene == Scene::FirstStart {
+            self.heard(at).await;
+        }
         // Life goes on.
         Script::random(self.sim.last_seq(Place::Relay).unsigned_abs(), 6, []).play(&self.sim).await;
         self.settle(&format!("{at}, later")).await;
         serve.kill();
         self.log_is_sound(at).await;
-        if !matches!(scene, Scene::Lost | Scene::Outdated) {
-            assert_eq!(self.losses().await, losses, "{at}: a frame was passed over and had to be fetched");
+        if !matches!(scene, Scene::FirstStart | Scene::Lost | Scene::Outdated) {
+            assert!(self.losses().await <= losses, "{at}: a frame was passed over and had to be fetched");
         }
     }
 }

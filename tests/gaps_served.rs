@@ -8,11 +8,13 @@ mod support {
     pub mod host;
     pub mod postgres;
     pub mod serve;
+    pub mod sim;
 }
 
 use std::time::Duration;
 
 use almanac::devnet::frames;
+use almanac::devnet::sim::{At, Fault, Sim, SimOptions, When};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 use support::almanac as executable;
@@ -212,6 +214,29 @@ async fn a_future_cursor_stops_the_upstream_until_the_operator_removed_it() {
     let _serve = Serve::start(db.url().expose(), &host.url, folder.path());
     let status = cursor_comes_to(&db, 77).await;
     assert_eq!(host.cursors(), [Some(CURSOR), None]);
-    assert_eq!(status["gaps"][0]["kind"], "sequence_reset", "{status}");
+    assert_eq!(status["gaps"][0]["kind"], "no_cursor", "{status}");
     assert_eq!(swept(&db).await, ["a", "b", "c", "d"]);
+}
+
+/// What is written after an account was fetched and before the first frame that is heard is in neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_before_the_first_frame_is_fetched() {
+    let sim = Sim::start(SimOptions { seed: 3, hosts: 1, accounts: 3, ..SimOptions::default() }).await.unwrap();
+    let dids = sim.dids();
+    dids.iter().for_each(|did| drop(sim.create_event(did).unwrap()));
+    let db = TestDb::fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("almanac.toml");
+    // No comparison on a timer comes to help.
+    std::fs::write(&settings, "[backfill]\ncoverage_every = '1h'\n").unwrap();
+    let unheard = sim.fault(Fault::Dropped, At::relay(), When::ALWAYS);
+    let _serve =
+        Serve::start_with(db.url().expose(), &sim.relay_ws_url(), folder.path(), &support::sim::flags(&sim, &settings));
+    support::sim::settle(db.pool(), &sim, LIMIT, || "what was there before".to_owned()).await;
+    sim.create_event(&dids[0]).unwrap();
+    assert_eq!(sim.fired(unheard), 1);
+    sim.end_fault(unheard);
+    sim.create_event(&dids[1]).unwrap();
+    support::sim::settle(db.pool(), &sim, LIMIT, || "after the first frame".to_owned()).await;
+    assert_eq!(status(&db)["gaps"][0]["kind"], "no_cursor");
 }

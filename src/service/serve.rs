@@ -26,7 +26,6 @@ use crate::ingest::{
 };
 use crate::network::Network;
 use crate::projection::{ProjectionError, Projector};
-use crate::source::gap;
 use crate::source::{QueueLimits, delivery_queue};
 
 /// What `/health/ready` looks at beside the database itself.
@@ -162,16 +161,15 @@ impl Turn {
             };
             tracing::info!(accounts = known.0.len(), upstreams = cursors.len(), "appending to the log");
             self.cursors.reset(cursors);
-            let restarts = async {
+            let unfinished = async {
                 let mut connection = pool.acquire().await?;
-                gap::record_restarts(&mut connection, &self.upstreams.without_cursor()).await?;
                 if self.trust.asks() { queue_incomplete(&mut connection).await } else { Ok(()) }
             };
-            if let Err(error) = tokio::time::timeout(LOAD_LIMIT, restarts)
+            if let Err(error) = tokio::time::timeout(LOAD_LIMIT, unfinished)
                 .await
                 .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
             {
-                tracing::warn!(%error, "what upstreams did before cannot be read; tried again");
+                tracing::warn!(%error, "accounts that are incomplete cannot be queued; tried again");
                 continue;
             }
             let sink = Sink::Log { db: self.db.clone(), appender: Box::new(appender), name };

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::api::UpstreamView;
 use crate::config::Settings;
-use crate::event::{Upstream, UpstreamKind};
+use crate::event::UpstreamKind;
 use crate::ingest::{Cursors, HostWord};
 use crate::source::DeliverySender;
 use crate::source::gap::{Resume, Resumes};
@@ -51,12 +51,6 @@ impl Upstreams {
     /// Where every connection is noted, for whoever judges its frames.
     pub fn resumes(&self) -> Arc<Resumes> {
         self.resumes.clone()
-    }
-
-    /// The upstreams that will be heard from now on, because no cursor says where to go on.
-    pub fn without_cursor(&self) -> Vec<Arc<Upstream>> {
-        let all = self.all.iter().map(|(subscription, _)| &subscription.upstream);
-        all.filter(|upstream| self.cursors.get(&upstream.name).is_none()).cloned().collect()
     }
 
     pub fn is_empty(&self) -> bool {

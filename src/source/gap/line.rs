@@ -134,7 +134,7 @@ impl Line {
         while self.pending.front().is_some_and(|(at, _)| *at <= seen_at) {
             let (at, resume) = self.pending.pop_front().expect("there is a front");
             self.asked = resume.map(|resume| (at, resume));
-            self.fresh = resume.is_some();
+            self.fresh = true;
             (self.told, self.newer, self.older) = (false, 0, 0);
             if let Some(resume) = resume.filter(|resume| resume.seq > self.high) {
                 self.high = resume.seq;
@@ -146,6 +146,18 @@ impl Line {
     #[cold]
     fn think(&mut self, seq: Seq, seen_at: DateTime<Utc>, time: Option<DateTime<Utc>>) -> (CursorStep, Option<Found>) {
         let mut found = None;
+        if self.fresh && self.asked.is_none() {
+            self.fresh = false;
+            found = Some(Found {
+                kind: GapKind::NoCursor,
+                seq_before: None,
+                seq_after: Some(seq),
+                time_before: None,
+                time_after: time,
+                detail: "heard from here on: no cursor says what came before".to_owned(),
+            });
+            self.told = true;
+        }
         if let (true, Some((at, asked))) = (self.fresh, &self.asked)
             && seq > asked.seq
         {

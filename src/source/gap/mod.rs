@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 use crate::event::{Seq, Upstream};
 
-pub use store::{NotedGap, note, recent, record, record_restarts, sweep};
+pub use store::{NotedGap, note, recent, record, sweep};
 pub use watch::{GapWatch, Resumes};
 
 /// What sort of gap.
@@ -33,6 +33,9 @@ pub enum GapKind {
     SequenceReset,
     /// The host says that our cursor is in its future. Its upstream is stopped.
     FutureCursor,
+    /// The upstream is heard from where it was connected, the first time or again. What an account did between its first
+    /// look-up and that is not known.
+    NoCursor,
 }
 
 impl GapKind {
@@ -44,6 +47,7 @@ impl GapKind {
         GapKind::SeqBackwards,
         GapKind::SequenceReset,
         GapKind::FutureCursor,
+        GapKind::NoCursor,
     ];
 
     /// The word as stored, shown and counted.
@@ -55,11 +59,12 @@ impl GapKind {
             GapKind::SeqBackwards => "seq_backwards",
             GapKind::SequenceReset => "sequence_reset",
             GapKind::FutureCursor => "future_cursor",
+            GapKind::NoCursor => "no_cursor",
         }
     }
 
     /// Whether the accounts that it may concern are to be compared with their hosts. After [`GapKind::FutureCursor`] they
-    /// are when the upstream is heard again: see [`record_restarts`].
+    /// are when the upstream is heard again, which is a [`GapKind::NoCursor`].
     pub fn sweeps(self) -> bool {
         self != GapKind::FutureCursor
     }

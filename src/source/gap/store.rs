@@ -1,7 +1,5 @@
 //! Gaps in the database, and the sweeps that close them.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
@@ -89,7 +87,8 @@ pub async fn record(connection: &mut PgConnection, gaps: &[Gap]) -> Result<u64, 
     let mut queued = 0;
     for gap in gaps {
         let (id, new) = note(connection, gap).await?;
-        if new && gap.kind.sweeps() {
+        // Each start without a cursor leaves its own time unheard, however soon it follows on another.
+        if (new || gap.kind == GapKind::NoCursor) && gap.kind.sweeps() {
             queued += sweep(connection, id, &gap.upstream).await?;
         }
         if new {
@@ -100,39 +99,6 @@ pub async fn record(connection: &mut PgConnection, gaps: &[Gap]) -> Result<u64, 
         }
     }
     Ok(queued)
-}
-
-/// For upstreams that are about to be heard without a cursor: those that were stopped over a future cursor, whose row the
-/// operator has removed since, are noted as started anew and swept. To be called before they are dialled. How many were.
-pub async fn record_restarts(
-    connection: &mut PgConnection,
-    without_cursor: &[Arc<Upstream>],
-) -> Result<u64, sqlx::Error> {
-    let mut restarted = 0;
-    for upstream in without_cursor {
-        let last: Option<(String, Option<i64>, Option<DateTime<Utc>>)> = sqlx::query_as(
-            "select kind, seq_before, time_before from source.gap where upstream = $1 order by id desc limit 1",
-        )
-        .bind(&*upstream.name)
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some((kind, seq_before, time_before)) = last
-            && kind == GapKind::FutureCursor.as_str()
-        {
-            let gap = Gap {
-                upstream: upstream.clone(),
-                kind: GapKind::SequenceReset,
-                seq_before,
-                seq_after: None,
-                time_before,
-                time_after: None,
-                detail: "the upstream was stopped over a future cursor and goes on without one".to_owned(),
-            };
-            record(connection, &[gap]).await?;
-            restarted += 1;
-        }
-    }
-    Ok(restarted)
 }
 
 /// The gaps noted since `since`, the latest first, at most `limit`.

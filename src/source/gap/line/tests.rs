@@ -62,7 +62,6 @@ fn check(what: &str, kind: UpstreamKind, steps: &[Step]) {
 #[test]
 fn silence_and_numbers_left_out_are_no_gaps() {
     let cases: &[(&str, UpstreamKind, &[Step])] = &[
-        ("a first start", Relay, &[Dial(0, None), Run(5_000, 5_500, 1, Follow)]),
         ("resumed where it was", Relay, &[Dial(60, Some((10, 0))), Frame(11, 1, 61, Follow), Frame(12, 2, 61, Follow)]),
         ("a PDS idle for 20 h", Pds, &[Dial(20 * HOUR, Some((10, 0))), Frame(11, 20 * HOUR, 20 * HOUR, Follow)]),
         (
@@ -172,6 +171,18 @@ fn each_gap_is_found_once_and_named() {
                 Word("OutdatedCursor", 80 * HOUR, None),
                 Frame(900_000, 8 * HOUR, 80 * HOUR, Follow),
                 Frame(900_001, 8 * HOUR, 80 * HOUR, Follow),
+            ],
+        ),
+        (
+            "a first start, and a second before a cursor was stored: heard from the first frame on",
+            Relay,
+            &[
+                Dial(0, None),
+                Gap(5_000, 1, 1, Follow, NoCursor),
+                Run(5_001, 5_100, 2, Follow),
+                Dial(200, None),
+                Gap(5_300, 201, 201, Follow, NoCursor),
+                Frame(5_301, 201, 201, Follow),
             ],
         ),
         ("other words tell of no gap", Relay, &[Word("ConsumerTooSlow", 0, None), Word("x", 0, None)]),
