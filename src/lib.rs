@@ -11,6 +11,7 @@
 //! - Inbound: `source` (sockets, dumps, jobs that fetch repositories, gaps), `network` (what is asked of other hosts: DIDs,
 //!   handles, XRPC), `ingest` (the one write path: it verifies, follows each repository, and knows what is missing),
 //!   `event_log` (append-only, one appender).
+//! - `identity`: which network account belongs to which of our users.
 //! - Outward: `projection` (the tables apps query), `api` (HTTP).
 //! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, a simulated
 //!   network that signs really, with an encoder of its own and faults on demand.
@@ -42,6 +43,8 @@ pub mod event;
 #[cfg(feature = "runtime")]
 pub mod event_log;
 pub mod filter;
+#[cfg(feature = "runtime")]
+pub mod identity;
 #[cfg(feature = "runtime")]
 pub mod ingest;
 #[cfg(feature = "runtime")]

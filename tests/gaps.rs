@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 fn gap(kind: UpstreamKind, name: &str, gap: GapKind, seq_before: i64) -> Gap {
     Gap {
-        upstream: Arc::new(Upstream { kind, name: name.into() }),
+        upstream: Arc::new(Upstream::new(kind, name)),
         kind: gap,
         seq_before: Some(seq_before),
         seq_after: Some(900),

@@ -94,7 +94,7 @@ fn renumbered(frame: &Frame) -> Frame {
 
 fn delivery(frame: &Frame, host: &str, live: bool) -> Delivery {
     Delivery {
-        upstream: Arc::new(Upstream { kind: UpstreamKind::Relay, name: host.into() }),
+        upstream: Arc::new(Upstream::new(UpstreamKind::Relay, host)),
         seen_at: chrono::Utc::now(),
         live,
         frame: Bytes::copy_from_slice(&frame.bytes),
@@ -123,13 +123,11 @@ async fn shown(pool: &PgPool) -> BTreeSet<(String, String)> {
 
 /// One life of a process: takes deliveries in, folds them, and ends.
 async fn take_in(db: &Db, deliveries: Vec<Delivery>) {
-    let policy = Policy {
-        environment: Environment::parse("test").unwrap(),
-        collections: CollectionSet::parse(["community.lexicon.calendar.*"]).unwrap(),
-        dids: DidRule::Network,
-        allowed: Default::default(),
-        denied: Default::default(),
-    };
+    let policy = Policy::new(
+        Environment::parse("test").unwrap(),
+        CollectionSet::parse(["community.lexicon.calendar.*"]).unwrap(),
+        DidRule::Network,
+    );
     let name = format!("{:016x}", rand::random::<u64>());
     // The session of the life before may still be ending.
     let appender = loop {

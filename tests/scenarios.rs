@@ -169,7 +169,7 @@ fn value(json: &Json) -> Value {
 
 /// The messages as deliveries, in order of arrival. Each is made at its own minute.
 fn deliveries(scenario: &Scenario) -> Vec<Delivery> {
-    let upstream = Arc::new(Upstream { kind: UpstreamKind::Relay, name: "relay.test".into() });
+    let upstream = Arc::new(Upstream::new(UpstreamKind::Relay, "relay.test"));
     let mut order: Vec<usize> = (0..scenario.message.len()).collect();
     order.sort_by_key(|i| scenario.message[*i].at);
     let mut world = World::default();

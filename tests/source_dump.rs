@@ -13,7 +13,7 @@ use proptest::prelude::*;
 const LARGEST: usize = 5_000_000;
 
 fn upstream(kind: UpstreamKind, name: &str) -> Arc<Upstream> {
-    Arc::new(Upstream { kind, name: name.into() })
+    Arc::new(Upstream::new(kind, name))
 }
 
 /// Bytes that zstd cannot make nothing of.
@@ -274,7 +274,7 @@ fn files_of_other_programs_are_read() {
         writer.finish().unwrap();
         let (frames, problems) = read(&path);
         assert_eq!((frames.len(), &problems[..]), (20, &[][..]), "{name}");
-        assert_eq!(*frames[0].upstream, Upstream { kind: UpstreamKind::Dump, name: "topic".into() });
+        assert_eq!(*frames[0].upstream, Upstream::new(UpstreamKind::Dump, "topic"));
         assert_eq!(frames[19].frame, noise(19, 300));
     }
 }
@@ -310,7 +310,7 @@ fn plain_frames_are_read_whole_and_cut_off() {
         }
     }
     let reader = DumpReader::open(&path).unwrap();
-    assert_eq!(*reader.info().upstreams[0], Upstream { kind: UpstreamKind::Dump, name: "kept".into() });
+    assert_eq!(*reader.info().upstreams[0], Upstream::new(UpstreamKind::Dump, "kept"));
 
     let packed = zstd::encode_all(&bytes[..], 1).unwrap();
     let path = dir.path().join("kept.frames.zst");

@@ -224,13 +224,11 @@ async fn a_replaced_appender_ends_although_nothing_more_comes() {
     let frames = frames::calendar(6, 40);
     let appender = Appender::try_lead(db.db().connect().await.unwrap(), "first").await.unwrap().unwrap();
     sqlx::query("update log.head set leader = 'second'").execute(db.pool()).await.unwrap();
-    let policy = Policy {
-        environment: Environment::parse("test").unwrap(),
-        collections: CollectionSet::parse(["community.lexicon.calendar.*"]).unwrap(),
-        dids: DidRule::Network,
-        allowed: Default::default(),
-        denied: Default::default(),
-    };
+    let policy = Policy::new(
+        Environment::parse("test").unwrap(),
+        CollectionSet::parse(["community.lexicon.calendar.*"]).unwrap(),
+        DidRule::Network,
+    );
     let (position, _head) = tokio::sync::watch::channel(0);
     let ingest = Ingest {
         judge: Judge::new(Default::default(), Trust::Unverified, Default::default(), None),
@@ -242,7 +240,7 @@ async fn a_replaced_appender_ends_although_nothing_more_comes() {
         on_host_word: Box::new(|_| {}),
     };
     let (out, queue) = delivery_queue(QueueLimits::default());
-    let upstream = Arc::new(Upstream { kind: UpstreamKind::Relay, name: "relay.test".into() });
+    let upstream = Arc::new(Upstream::new(UpstreamKind::Relay, "relay.test"));
     let delivery = |frame: &Frame| Delivery {
         upstream: upstream.clone(),
         seen_at: chrono::Utc::now(),

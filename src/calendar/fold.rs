@@ -2,7 +2,7 @@
 //!
 //! Per record the word with the highest rev counts and a delete keeps its rev as a tombstone. A record is live when its
 //! last word is a put that is not older than the account's latest snapshot. Account and identity words have no rev: the
-//! latest by the event's own time, then seq, counts; a time ahead of its arrival by more than five minutes is cut to that.
+//! latest by the event's own time, then seq, counts (of verdicts about its origin: the latest); a time ahead of its arrival by more than five minutes is cut to that.
 //! Of the same word twice the later in the log counts: the earlier one's record bytes may have been purged. Which of the
 //! two came first changes nothing else, as their CID is the same.
 
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::event::{AccountStatus, Body, Cid, Did, Handle, Logged, Nsid, Position, Rev, Rkey, Seq};
+use crate::event::{AccountStatus, Body, Cid, Did, Handle, Logged, Nsid, Position, Refusal, Rev, Rkey, Seq};
 
 /// The handle of an account that no handle leads back to. An identity word with it says so after looking; one without any
 /// handle says "look again".
@@ -66,6 +66,10 @@ pub struct AccountState {
     pub status_spoken: Option<Spoken>,
     /// Revision of its latest snapshot.
     pub snapshot: Option<Rev>,
+    /// Why its records may not be shown in this environment, if so.
+    pub refused: Option<Refusal>,
+    /// When that was decided.
+    pub standing_at: Option<DateTime<Utc>>,
 }
 
 impl Default for AccountState {
@@ -77,6 +81,8 @@ impl Default for AccountState {
             status: AccountStatus::Active,
             status_spoken: None,
             snapshot: None,
+            refused: None,
+            standing_at: None,
         }
     }
 }
@@ -84,7 +90,8 @@ impl Default for AccountState {
 impl AccountState {
     /// Whether its records are withheld. A host's own troubles (throttled, desynchronized) hide nobody.
     pub fn hidden(&self) -> bool {
-        !self.active && !matches!(self.status, AccountStatus::Throttled | AccountStatus::Desynchronized)
+        let withheld = !self.active && !matches!(self.status, AccountStatus::Throttled | AccountStatus::Desynchronized);
+        withheld || self.refused.is_some()
     }
 
     /// Whether a word about one of its records makes that record live.
@@ -109,6 +116,10 @@ impl State {
     /// Folds one event in.
     pub fn fold(&mut self, logged: &Logged) {
         let did = &logged.event.did;
+        if let Body::List { .. } = logged.event.body {
+            // It says who may enter, and shows in what does.
+            return;
+        }
         let account = self.accounts.entry(did.clone()).or_default();
         // A clock that runs ahead must not hold an account in a state for ever.
         let spoken =
@@ -142,6 +153,14 @@ impl State {
                     account.handle = handle.cloned();
                 }
             }
+            Body::Origin { decision, time } => {
+                let refused = decision.standing.refused();
+                if account.standing_at.map(|at| (at, account.refused)) < Some((*time, refused)) {
+                    account.standing_at = Some(*time);
+                    account.refused = refused;
+                }
+            }
+            Body::List { .. } => {}
         }
     }
 

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use arc_swap::ArcSwap;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -19,6 +18,7 @@ use crate::event::{Did, Nsid, UpstreamKind};
 use crate::ingest::{inlet, load_repos};
 use crate::network::{Network, authority};
 use crate::service::backfill::{Asked, Fetched, Place, Runner, Watch, candidates, fetch};
+use crate::service::policy::Policies;
 use crate::service::{self, stop};
 use crate::source::backfill::Strategy;
 use crate::source::relay::RelayUrl;
@@ -132,9 +132,9 @@ struct Candidate {
 }
 
 async fn dry_run(settings: &Settings, db: &crate::db::Db, asked: &Asked, json: bool) -> anyhow::Result<ExitCode> {
-    let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
+    let policies = Policies::load(settings, Some(db.pool())).await?;
     let network = Network::new(settings.network.clone())?;
-    let runner = Runner::new(settings, db, &network, &inlet().0, &policy);
+    let runner = Runner::new(settings, db, &network, &inlet().0, policies.current());
     let (dids, unlisted): (BTreeSet<Did>, _) = candidates(&runner, asked).await;
     let repos = load_repos(db.pool()).await?;
     let candidate = |did: &Did| {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::backfill::Sources;
@@ -14,6 +13,7 @@ use super::table::{print_json, table};
 use crate::ingest::inlet;
 use crate::network::Network;
 use crate::service::backfill::{Coverage, Runner, compare};
+use crate::service::policy::Policies;
 use crate::service::{self};
 use crate::source::backfill::{JobRequest, Reason, enqueue};
 
@@ -34,9 +34,9 @@ pub(super) struct CoverageArgs {
 pub(super) async fn run(global: &Global, args: CoverageArgs) -> anyhow::Result<ExitCode> {
     let mut settings = args.sources.settings(global, None)?;
     let db = service::open_to_read(&mut settings).await?;
-    let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
+    let policies = Policies::load(&settings, Some(db.pool())).await?;
     let network = Network::new(settings.network.clone())?;
-    let runner = Runner::new(&settings, &db, &network, &inlet().0, &policy);
+    let runner = Runner::new(&settings, &db, &network, &inlet().0, policies.current());
     let (done, total) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let style =
         ProgressStyle::with_template("{bar:30} {pos}/{len} accounts, {eta} left").expect("a literal that parses");

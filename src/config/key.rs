@@ -141,6 +141,18 @@ pub const KEYS: &[Key] = &[
         None,
         "deny list: file of one DID a line, read again when it changes",
     ),
+    list(
+        "origin.hosts",
+        "ALMANAC_ORIGIN_HOSTS",
+        None,
+        "which environment a relay, PDS or directory belongs to: HOST=ENVIRONMENT, such as *.dev.example.org=dev",
+    ),
+    list(
+        "origin.handles",
+        "ALMANAC_ORIGIN_HANDLES",
+        None,
+        "which environment handles belong to: SUFFIX=ENVIRONMENT, such as .dev.example.org=dev",
+    ),
     text(
         "accounts.purge_after",
         "ALMANAC_PURGE_AFTER",

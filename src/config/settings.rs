@@ -1,8 +1,8 @@
 //! Settings as the program uses them.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
@@ -12,7 +12,7 @@ use super::layers::{ConfigError, Layers};
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
 use crate::event::{Did, Environment};
-use crate::filter::{CollectionSet, DidRule, Policy};
+use crate::filter::{CollectionSet, DidRule, DidSet, Places, Policy};
 use crate::network::NetworkOptions;
 use crate::source::relay::{ExtraCa, RelayUrl};
 use crate::telemetry::LogFormat;
@@ -56,10 +56,12 @@ pub struct Settings {
     pub purge_after: TimeDelta,
     /// How repositories are compared and fetched.
     pub backfill: BackfillSettings,
+    /// Which hosts and handles belong to which environment.
+    pub places: Arc<Places>,
     collections: CollectionSet,
     dids: DidRule,
-    allow: HashSet<Did>,
-    deny: HashSet<Did>,
+    allow: Vec<Did>,
+    deny: Vec<Did>,
 }
 
 impl Settings {
@@ -85,7 +87,7 @@ impl Settings {
         let urls = |name: &'static str| -> Result<Vec<RelayUrl>, ConfigError> {
             layers.list(name).iter().map(|url| RelayUrl::parse(url).map_err(|e| layers.refuse(name, e))).collect()
         };
-        let dids = |name: &'static str| -> Result<HashSet<Did>, ConfigError> {
+        let dids = |name: &'static str| -> Result<Vec<Did>, ConfigError> {
             layers.list(name).iter().map(|did| Did::parse(did).map_err(|e| layers.refuse(name, e))).collect()
         };
         let rule = match parse("filter.dids") {
@@ -101,6 +103,8 @@ impl Settings {
         if collections.names().is_empty() {
             return Err(layers.refuse("filter.collections", "at least one collection must be followed"));
         }
+        let places = Places::parse(layers.list("origin.hosts"), layers.list("origin.handles"))
+            .map_err(|e| layers.refuse("origin.hosts", e))?;
         let log_format = parse("log.format").unwrap_or("text");
         let (relays, pdses) = (urls("source.relays")?, urls("source.pdses")?);
         let extra_ca = parse("source.ca_file")
@@ -135,6 +139,7 @@ impl Settings {
             purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
                 .map_err(|e| layers.refuse("accounts.purge_after", e))?,
             backfill: backfill::settings(layers)?,
+            places: Arc::new(places),
             collections,
             dids: rule,
             allow: dids("filter.allow")?,
@@ -148,21 +153,17 @@ impl Settings {
     /// A list file that cannot be read, or a line of it that is no DID.
     pub fn policy(&self) -> Result<Policy, ConfigError> {
         Ok(Policy {
-            environment: self.environment.clone(),
-            collections: self.collections.clone(),
-            dids: self.dids,
-            allowed: with_file(&self.allow, self.allow_file.as_deref())?,
-            denied: with_file(&self.deny, self.deny_file.as_deref())?,
+            allowed: Arc::new(with_file(&self.allow, self.allow_file.as_deref())?),
+            denied: Arc::new(with_file(&self.deny, self.deny_file.as_deref())?),
+            places: self.places.clone(),
+            ..Policy::new(self.environment.clone(), self.collections.clone(), self.dids)
         })
     }
 }
 
-fn with_file(dids: &HashSet<Did>, file: Option<&Path>) -> Result<HashSet<Did>, ConfigError> {
-    let mut all = dids.clone();
-    if let Some(path) = file {
-        let refuse = |why: String| ConfigError::File { path: path.to_owned(), why };
-        let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
-        all.extend(Policy::parse_list(&text).map_err(|e| refuse(e.to_string()))?);
-    }
-    Ok(all)
+fn with_file(dids: &[Did], file: Option<&Path>) -> Result<DidSet, ConfigError> {
+    let Some(path) = file else { return Ok(dids.iter().collect()) };
+    let refuse = |why: String| ConfigError::File { path: path.to_owned(), why };
+    let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
+    Policy::parse_list(dids, &text).map_err(|e| refuse(e.to_string()))
 }

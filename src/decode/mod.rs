@@ -32,7 +32,7 @@ pub use frame::{Action, Kind, MAX_FRAME_BYTES, MAX_OPS, Ops, Outline, RawOp, out
 pub use key::PublicKey;
 pub use message::{Account, Commit, Identity, Message, Notice, Op, Record, Sync};
 pub use mst::{EMPTY_TREE, key_layer};
-pub use read::{MAX_COMMIT_BLOCKS_BYTES, MAX_DID_BYTES, MAX_SYNC_BLOCKS_BYTES, decode, parse_time};
+pub use read::{MAX_COMMIT_BLOCKS_BYTES, MAX_DID_BYTES, MAX_SYNC_BLOCKS_BYTES, claims, decode, parse_time};
 pub use record::{MAX_RECORD_BYTES, check_record, record_json};
 pub use reject::{Layer, Reason, Reject};
 pub use walk::{MAX_WALK_BYTES, MAX_WALK_NODES, RepoWalk};

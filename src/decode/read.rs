@@ -68,6 +68,16 @@ pub fn decode(
     }
 }
 
+/// What the envelope of a commit claims of itself, unproven: its revision, and the CID of its commit object. For people who
+/// look at what was refused.
+pub fn claims(frame: &[u8], outline: &Outline<'_>) -> (Option<String>, Option<String>) {
+    let mut reader = Reader::new(&frame[outline.body_at..]);
+    match Fields::read(&mut reader) {
+        Ok(fields) => (fields.rev.map(|rev| rev.chars().take(40).collect()), fields.commit.map(|cid| cid.to_string())),
+        Err(_) => (None, None),
+    }
+}
+
 /// The names of all fields that are read, here or by the outline.
 const KNOWN: [&[u8]; 16] = [
     b"ops",

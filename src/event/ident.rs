@@ -92,6 +92,13 @@ text_ident!(
     /// A [DID](https://atproto.com/specs/did), of any method, at most 2,048 characters.
     Did, "DID", did_is_valid
 );
+impl Did {
+    /// What speaks in events that are about no account: the service itself. `.invalid` belongs to nobody (RFC 6761).
+    pub fn service() -> Self {
+        Did::parse("did:web:almanac.invalid").expect("it has the syntax of a DID")
+    }
+}
+
 text_ident!(
     /// A [handle](https://atproto.com/specs/handle): a domain name of at most 253 characters. Compare handles
     /// without regard to case.

@@ -10,11 +10,13 @@
 mod cid;
 mod did_document;
 mod ident;
+mod origin;
 mod stage;
 
 pub use cid::{Cid, Codec};
 pub use did_document::{DidDocument, DidDocumentError, KeyForm, KeyText};
 pub use ident::{AtUri, Did, Environment, Handle, IdentError, Nsid, Rev, Rkey};
+pub use origin::{Decision, ListChange, Origin, OriginRule, Refusal, Standing};
 pub use stage::{
-    AccountStatus, Body, Delivery, Event, Logged, Observed, Origin, Position, Seq, Upstream, UpstreamKind, Verification,
+    AccountStatus, Body, Delivery, Event, Logged, Observed, Position, Seq, Upstream, UpstreamKind, Verification,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::{Cid, Did, Environment, Handle, Nsid, Rev, Rkey};
+use super::{Cid, Decision, Did, Environment, Handle, ListChange, Nsid, Origin, OriginRule, Rev, Rkey};
 
 /// A host's own number for a frame: strictly rising per host, gaps are legal, meaningless between hosts.
 pub type Seq = i64;
@@ -52,6 +52,20 @@ pub struct Upstream {
     pub kind: UpstreamKind,
     /// Its name: `host[:port]` of a relay or PDS, or the name of a dump. The key of its cursor.
     pub name: Box<str>,
+    /// The environment that it is declared for; `None` when nobody declared any.
+    pub declared: Option<Environment>,
+}
+
+impl Upstream {
+    /// An upstream that is declared for no environment.
+    pub fn new(kind: UpstreamKind, name: impl Into<Box<str>>) -> Self {
+        Upstream { kind, name: name.into(), declared: None }
+    }
+
+    /// The same, declared for an environment.
+    pub fn declared(self, environment: Option<Environment>) -> Self {
+        Upstream { declared: environment, ..self }
+    }
 }
 
 /// Raw bytes as a source handed them over: one firehose frame, with where and when it was seen. Unparsed.
@@ -177,6 +191,24 @@ pub enum Body {
         /// When, by the event's own word.
         time: DateTime<Utc>,
     },
+    /// What the account's records may do here changed: they are hidden, or shown again.
+    Origin {
+        /// The new verdict.
+        decision: Decision,
+        /// When it was given.
+        time: DateTime<Utc>,
+    },
+    /// Somebody changed who may enter. Of a whole file the account is [`Did::service`].
+    List {
+        /// What was done.
+        change: ListChange,
+        /// Who did it.
+        who: String,
+        /// Why, in their words.
+        why: String,
+        /// When.
+        time: DateTime<Utc>,
+    },
 }
 
 impl Body {
@@ -188,25 +220,8 @@ impl Body {
             Body::Snapshot { .. } => "snapshot",
             Body::Account { .. } => "account",
             Body::Identity { .. } => "identity",
-        }
-    }
-}
-
-/// Whose an event is, seen from this environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Origin {
-    /// One of our own users.
-    Own,
-    /// Anybody on this environment's network.
-    Network,
-}
-
-impl Origin {
-    /// The word as stored in the log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Origin::Own => "own",
-            Origin::Network => "network",
+            Body::Origin { .. } => "origin",
+            Body::List { .. } => "list",
         }
     }
 }
@@ -246,8 +261,14 @@ pub struct Observed {
     pub event: Event,
     /// The environment it entered.
     pub environment: Environment,
-    /// Whose it is.
+    /// Whose it is. Of an event about an account that is refused: whose it was, or would be.
     pub origin: Origin,
+    /// Which rule said so; `None` of what is about no account.
+    pub rule: Option<OriginRule>,
+    /// The account's PDS, by its document; `None` when nobody read one.
+    pub pds: Option<Box<str>>,
+    /// The commit that wrote it; `None` when no commit was read.
+    pub commit: Option<Cid>,
     /// What was proven of it. Account and identity words are never signed.
     pub verification: Verification,
     /// Through which upstream it came.

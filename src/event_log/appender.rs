@@ -162,6 +162,10 @@ impl Transaction<'_> {
             .bind(rows.seen_at)
             .bind(rows.live)
             .bind(rows.verification)
+            .bind(rows.origin_rule)
+            .bind(rows.commit_cid)
+            .bind(rows.pds)
+            .bind(rows.detail)
             .fetch_one(&mut *self.tx)
             .await?;
         self.head += new;
@@ -235,6 +239,17 @@ fn dedup_key(observed: &Observed) -> [u8; 16] {
             part(&time.timestamp_micros().to_be_bytes());
             part(&observed.seq.unwrap_or_default().to_be_bytes());
         }
+        Body::Origin { decision, time } => {
+            part(&[u8::from(decision.standing.is_kept()), decision.rule.number()]);
+            part(decision.standing.as_str().as_bytes());
+            part(&time.timestamp_micros().to_be_bytes());
+        }
+        Body::List { change, who, why, time } => {
+            part(change.as_str().as_bytes());
+            part(who.as_bytes());
+            part(why.as_bytes());
+            part(&time.timestamp_micros().to_be_bytes());
+        }
     }
     let digest = hash.finalize();
     digest[..16].try_into().expect("SHA-256 gives 32 bytes")
@@ -262,6 +277,10 @@ struct Columns<'a> {
     seen_at: Vec<DateTime<Utc>>,
     live: Vec<bool>,
     verification: Vec<&'static str>,
+    origin_rule: Vec<Option<i16>>,
+    commit_cid: Vec<Option<String>>,
+    pds: Vec<Option<&'a str>>,
+    detail: Vec<Option<serde_json::Value>>,
 }
 
 impl<'a> Columns<'a> {
@@ -271,6 +290,7 @@ impl<'a> Columns<'a> {
             let body = &observed.event.body;
             let (mut collection, mut rkey, mut rev, mut cid, mut record) = (None, None, None, None, None);
             let (mut active, mut status, mut handle, mut time) = (None, None, None, None);
+            let mut detail = None;
             match body {
                 Body::Put { collection: c, rkey: k, rev: r, cid: i, record: bytes } => {
                     (collection, rkey, rev) = (Some(c.as_str()), Some(k.as_str()), Some(r.to_string()));
@@ -285,6 +305,14 @@ impl<'a> Columns<'a> {
                 }
                 Body::Identity { handle: h, time: t } => {
                     (handle, time) = (h.as_ref().map(|h| h.as_str()), Some(*t));
+                }
+                Body::Origin { decision, time: t } => {
+                    let standing = decision.standing;
+                    (active, status, time) = (Some(standing.is_kept()), Some(standing.as_str()), Some(*t));
+                }
+                Body::List { change, who, why, time: t } => {
+                    (status, time) = (Some(change.as_str()), Some(*t));
+                    detail = Some(serde_json::json!({ "who": who, "why": why }));
                 }
             }
             columns.dedup.push(dedup_key(observed).to_vec());
@@ -306,6 +334,10 @@ impl<'a> Columns<'a> {
             columns.seen_at.push(observed.seen_at);
             columns.live.push(observed.live);
             columns.verification.push(observed.verification.as_str());
+            columns.origin_rule.push(observed.rule.map(|rule| i16::from(rule.number())));
+            columns.commit_cid.push(observed.commit.map(|cid| cid.to_string()));
+            columns.pds.push(observed.pds.as_deref());
+            columns.detail.push(detail);
         }
         columns
     }

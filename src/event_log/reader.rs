@@ -6,7 +6,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
-use crate::event::{AccountStatus, Body, Did, Event, Handle, Logged, Nsid, Position, Rev, Rkey};
+use crate::event::{
+    AccountStatus, Body, Decision, Did, Event, Handle, ListChange, Logged, Nsid, OriginRule, Position, Rev, Rkey,
+    Standing,
+};
 
 /// The log's last position; 0 when it is empty.
 pub async fn head(connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
@@ -22,7 +25,8 @@ pub async fn head(connection: &mut PgConnection) -> Result<Position, sqlx::Error
 pub async fn read(connection: &mut PgConnection, position: Position, limit: i64) -> Result<Vec<Logged>, sqlx::Error> {
     let rows = sqlx::query(
         // Bounded in bytes as well: a batch of the largest records must not fill memory. The first always passes.
-        "select position, kind, did, collection, rkey, rev, cid, record, active, status, handle, event_time, seq, seen_at
+        "select position, kind, did, collection, rkey, rev, cid, record, active, status, handle, event_time, seq, seen_at,
+             origin_rule, detail
          from (
              select *, sum(octet_length(record)) over (order by position) as volume
              from (select * from log.event where position > $1 order by position limit $2) as next
@@ -85,6 +89,23 @@ fn logged(row: &PgRow) -> Result<Logged, sqlx::Error> {
             let handle: Option<String> = row.try_get("handle")?;
             let handle = handle.map(|h| Handle::parse(&h)).transpose().map_err(|e| damaged(e.to_string()))?;
             Body::Identity { handle, time: time()? }
+        }
+        "origin" => {
+            let kept = row.try_get::<Option<bool>, _>("active")?.ok_or_else(|| damaged("no active".to_owned()))?;
+            let word = text("status")?;
+            let standing = Standing::from_words(kept, &word).ok_or_else(|| damaged(format!("standing {word:?}")))?;
+            let rule: Option<i16> = row.try_get("origin_rule")?;
+            let rule = rule.and_then(|rule| u8::try_from(rule).ok()).and_then(OriginRule::from_number);
+            let rule = rule.ok_or_else(|| damaged("no origin_rule".to_owned()))?;
+            Body::Origin { decision: Decision { standing, rule }, time: time()? }
+        }
+        "list" => {
+            let word = text("status")?;
+            let change = ListChange::from_word(&word).ok_or_else(|| damaged(format!("change {word:?}")))?;
+            let detail: Option<serde_json::Value> = row.try_get("detail")?;
+            let said =
+                |name: &str| detail.as_ref().and_then(|detail| detail[name].as_str()).unwrap_or_default().to_owned();
+            Body::List { change, who: said("who"), why: said("why"), time: time()? }
         }
         other => return Err(damaged(format!("unknown kind {other:?}"))),
     };

@@ -1,8 +1,9 @@
 //! What an environment takes in, as plain data.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::DropReason;
+use super::{DidSet, Places};
 use crate::event::{Did, Environment, Nsid};
 
 /// Text in a policy that cannot be understood.
@@ -92,46 +93,84 @@ pub struct Policy {
     pub collections: CollectionSet,
     /// Whose records.
     pub dids: DidRule,
-    /// The allowlist. In `network` mode its accounts are in scope before their first record.
-    pub allowed: HashSet<Did>,
-    /// Never taken, whatever else holds.
-    pub denied: HashSet<Did>,
+    /// The allowlist of settings and file. In `network` mode its accounts are in scope before their first record.
+    pub allowed: Arc<DidSet>,
+    /// The deny list of settings and file: never taken, whatever else holds.
+    pub denied: Arc<DidSet>,
+    /// Entries made at run time, beside the lists: whether the account is allowed, else it is denied.
+    pub entries: Arc<HashMap<Did, bool>>,
+    /// Our users' accounts, with the PDS on which each is known to live.
+    pub own: Arc<HashMap<Did, Box<str>>>,
+    /// Which hosts and handles belong to which environment.
+    pub places: Arc<Places>,
 }
 
 impl Policy {
-    /// Why nothing of this account may enter, if so.
-    pub fn refuses(&self, did: &str) -> Option<DropReason> {
-        if self.denied.contains(did) {
-            return Some(DropReason::Denied);
+    /// What an environment takes in that knows nobody and nothing yet.
+    pub fn new(environment: Environment, collections: CollectionSet, dids: DidRule) -> Self {
+        Policy {
+            environment,
+            collections,
+            dids,
+            allowed: Arc::default(),
+            denied: Arc::default(),
+            entries: Arc::default(),
+            own: Arc::default(),
+            places: Arc::default(),
+        }
+    }
+
+    /// Whether the account is denied, by a list or by an entry.
+    pub fn denies(&self, did: &str) -> bool {
+        self.entries.get(did) == Some(&false) || self.denied.contains(did)
+    }
+
+    /// Whether the account is allowed by a list or by an entry. It may be denied all the same.
+    pub fn allows(&self, did: &str) -> bool {
+        self.entries.get(did) == Some(&true) || self.allowed.contains(did)
+    }
+
+    /// Whether the account is in scope before its first record: it is allowed, or one of our users.
+    pub fn names(&self, did: &str) -> bool {
+        self.allows(did) || self.own.contains_key(did)
+    }
+
+    /// Whether only accounts enter that are named, and some are.
+    pub fn names_anybody(&self) -> bool {
+        let named = !self.allowed.is_empty() || !self.own.is_empty() || self.entries.values().any(|allowed| *allowed);
+        self.dids == DidRule::Allowlist && named
+    }
+
+    /// Every account that is named.
+    pub fn named(&self) -> impl Iterator<Item = Did> {
+        let entered = self.entries.iter().filter(|(_, allowed)| **allowed).map(|(did, _)| did.clone());
+        self.allowed.iter().chain(entered).chain(self.own.keys().cloned())
+    }
+
+    /// Whether nothing of the account may enter, whoever it turns out to be. What is refused for who it is only shows once its
+    /// document was read: see [`super::decide`].
+    pub fn refuses(&self, did: &str) -> Option<super::DropReason> {
+        if self.denies(did) {
+            return Some(super::DropReason::Denied);
         }
         match self.dids {
-            DidRule::Allowlist if !self.allowed.contains(did) => Some(DropReason::NotAllowed),
+            DidRule::Allowlist if !self.names(did) => Some(super::DropReason::NotAllowed),
             _ => None,
         }
     }
 
-    /// Whether the allowlist says who there is, and names anybody.
-    pub fn names_anybody(&self) -> bool {
-        self.dids == DidRule::Allowlist && !self.allowed.is_empty()
-    }
-
-    /// Whether the allowlist names this account.
-    pub fn names(&self, did: &str) -> bool {
-        self.allowed.contains(did)
-    }
-
-    /// Reads a list: one DID a line, `#` starts a comment, empty lines are ignored.
-    pub fn parse_list(text: &str) -> Result<HashSet<Did>, PolicyError> {
-        let mut dids = HashSet::new();
-        for (i, line) in text.lines().enumerate() {
-            let entry = line.split('#').next().unwrap_or_default().trim();
-            if entry.is_empty() {
-                continue;
+    /// Reads a list: one DID a line, `#` starts a comment, empty lines are ignored. `dids` come in beside it.
+    pub fn parse_list(dids: &[Did], text: &str) -> Result<DidSet, PolicyError> {
+        let entries = text.lines().enumerate().map(|(i, line)| (i, line.split('#').next().unwrap_or_default().trim()));
+        let mut wrong = None;
+        let listed = entries.filter(|(_, entry)| !entry.is_empty()).map_while(|(i, entry)| {
+            if Did::is_valid(entry) {
+                return Some(entry);
             }
-            let did = Did::parse(entry)
-                .map_err(|_| PolicyError::List { line: i + 1, text: entry.chars().take(120).collect() })?;
-            dids.insert(did);
-        }
-        Ok(dids)
+            wrong = Some(PolicyError::List { line: i + 1, text: entry.chars().take(120).collect() });
+            None
+        });
+        let set = dids.iter().map(Did::as_str).chain(listed).collect();
+        wrong.map_or(Ok(set), Err)
     }
 }

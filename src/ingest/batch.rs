@@ -13,6 +13,8 @@ use crate::source::backfill::Reason as JobReason;
 use crate::source::gap::Gap;
 
 use super::known::Known;
+use super::quarantine::Quarantined;
+use super::sighting::Sighting;
 
 /// Above this the judge waits for the appender, so that memory stays bounded.
 const FULL_EVENTS: usize = 4_000;
@@ -26,7 +28,7 @@ pub struct Batch {
     pub(super) events: Vec<Observed>,
     /// Account and identity words of accounts that were out of scope when they came.
     pub(super) bystanders: Vec<Observed>,
-    /// Accounts that came into scope.
+    /// Accounts whose records may enter from now on.
     pub(super) entered: Vec<Did>,
     /// What is remembered of accounts that it touched, as of the last touch.
     pub(super) repos: HashMap<Did, Known>,
@@ -40,6 +42,14 @@ pub struct Batch {
     pub(super) asks: Vec<Did>,
     /// Places where frames of an upstream may be missing.
     pub(super) gaps: Vec<Gap>,
+    /// Records that were refused.
+    pub(super) quarantined: Vec<Quarantined>,
+    /// Refused records that somebody asked to have judged again, and what became of each: an error says why it stays.
+    pub(super) rejudged: Vec<(i64, Result<(), String>)>,
+    /// Commits of followed records, each with the upstream that carried it.
+    pub(super) sightings: Vec<Sighting>,
+    /// Up to which number the changes of lists are in the log.
+    pub(super) changes: Vec<i64>,
     /// Who waits for this to be written.
     pub(super) acks: Vec<oneshot::Sender<()>>,
     /// The last frame handled, per upstream that has a cursor.
@@ -57,17 +67,21 @@ impl Batch {
             || !self.jobs.is_empty()
             || !self.asks.is_empty()
             || !self.gaps.is_empty()
+            || !self.quarantined.is_empty()
+            || !self.rejudged.is_empty()
+            || !self.changes.is_empty()
             || !self.acks.is_empty()
     }
 
     /// Whether there is anything to write at all, be it only a cursor.
     pub fn is_empty(&self) -> bool {
-        !self.has_events() && self.marks.is_empty() && self.repos.is_empty()
+        !self.has_events() && self.marks.is_empty() && self.repos.is_empty() && self.sightings.is_empty()
     }
 
     /// Whether it has grown as large as it may.
     pub fn is_full(&self) -> bool {
-        self.events.len() + self.bystanders.len() + self.held.len() >= FULL_EVENTS || self.bytes >= FULL_BYTES
+        self.events.len() + self.bystanders.len() + self.held.len() + self.quarantined.len() >= FULL_EVENTS
+            || self.bytes >= FULL_BYTES
     }
 
     /// Notes that a frame is handled. A replay moves no cursor: its frames say nothing about how far the live stream of
@@ -94,6 +108,12 @@ impl Batch {
     pub(super) fn hold(&mut self, n: i64, did: Did, delivery: Delivery) {
         self.bytes += delivery.frame.len();
         self.held.push((n, did, delivery));
+    }
+
+    /// Notes a record that was refused.
+    pub(super) fn quarantine(&mut self, quarantined: Quarantined) {
+        self.bytes += quarantined.frame.as_ref().map_or(0, Bytes::len);
+        self.quarantined.push(quarantined);
     }
 
     /// Notes what is now remembered of an account.

@@ -8,9 +8,12 @@ use super::batch::Batch;
 use super::inlet::{Finding, FoundHandle};
 use super::judge::{Judge, no_handle};
 use super::known::{Hosting, RepoState, Who};
-use crate::decode::{PublicKey, Reason, Reject};
+use super::quarantine::Quarantined;
+use super::standing::{Stamp, Way, decide_by_document};
+use crate::decode::PublicKey;
 use crate::event::{
-    AccountStatus, Body, Cid, Did, DidDocument, Event, Observed, Origin, Rev, Upstream, UpstreamKind, Verification,
+    AccountStatus, Body, Cid, Decision, Did, DidDocument, ListChange, Origin, OriginRule, Rev, Standing, Upstream,
+    UpstreamKind, Verification,
 };
 use crate::filter::Policy;
 use crate::source::backfill::Reason as JobReason;
@@ -18,31 +21,36 @@ use crate::source::backfill::Reason as JobReason;
 impl Judge {
     /// Judges one finding, made at `now` or shortly before, and notes in `batch` what is to be written.
     pub fn find(&mut self, policy: &Policy, finding: Finding, now: DateTime<Utc>, batch: &mut Batch) {
-        let observe = |did: &Did, body: Body, upstream: &Arc<Upstream>, verification: Verification| {
-            observe(policy, did, body, upstream, verification, now)
-        };
         match finding {
-            Finding::Records { did, rev, upstream, verification, records } => {
-                if let Some(reason) = policy.refuses(did.as_str()) {
-                    return self.tally.dropped(reason);
+            Finding::Records { document, rev, upstream, verification, records } => {
+                let did = &document.did;
+                let decision = decide_by_document(policy, &document);
+                // Whoever fetches asks the same before: it changed meanwhile.
+                if !decision.standing.is_kept() {
+                    return;
                 }
+                let stamp = Stamp { decision, pds: document.pds.clone() };
                 let followed = records.into_iter().filter(|r| policy.collections.contains(r.collection.as_str()));
                 for found in followed {
                     // Whoever reads a repository read the account's document before, and tells it with the end.
-                    self.admit(&did, batch);
+                    if self.admit(did, batch) {
+                        self.settle_as(policy, did, decision, now, batch);
+                    }
                     let (collection, rkey, cid, record) = (found.collection, found.rkey, found.cid, found.record);
                     let body = Body::Put { collection, rkey, rev, cid, record };
-                    batch.keep(observe(&did, body, &upstream, verification));
+                    batch.keep(stamp.observe(policy, did, body, Way::found(&upstream, now), verification, None));
                 }
             }
             Finding::Complete { did, rev, data, upstream, verification, gone, asked_at, stored } => {
                 batch.acks.push(stored);
-                if self.known.contains_key(&did) && policy.refuses(did.as_str()).is_none() {
+                if self.known.contains_key(&did) && self.keeps(policy, did.as_str()) {
+                    let stamp = self.stamp(did.as_str(), self.decide(policy, None, did.as_str()));
+                    let way = Way::found(&upstream, now);
                     for (collection, rkey) in gone {
                         let body = Body::Delete { collection, rkey, rev };
-                        batch.keep(observe(&did, body, &upstream, verification));
+                        batch.keep(stamp.observe(policy, &did, body, way, verification, None));
                     }
-                    batch.keep(observe(&did, Body::Snapshot { rev }, &upstream, verification));
+                    batch.keep(stamp.observe(policy, &did, Body::Snapshot { rev }, way, verification, None));
                     self.reached(&did, rev, data, batch);
                     self.shown_by_host(policy, &did, (asked_at, now), &upstream, batch);
                 }
@@ -66,18 +74,36 @@ impl Judge {
             }
             Finding::Account { did, active, status, time, upstream } => {
                 let Some(known) = self.known.get(&did) else { return };
+                let decision = self.decide(policy, None, did.as_str());
+                if !decision.standing.is_kept() {
+                    return;
+                }
                 let hosting = Hosting { spoken: (time, 0), active, status };
                 // Asking twice gives one word.
                 if known.hosting.is_none_or(|last| (last.active, last.status) != (active, status)) {
                     let body = Body::Account { active, status, time };
-                    batch.keep(observe(&did, body, &upstream, Verification::None));
+                    let (stamp, way) = (self.stamp(did.as_str(), decision), Way::found(&upstream, now));
+                    batch.keep(stamp.observe(policy, &did, body, way, Verification::None, None));
                     self.hosting(&did, hosting, batch);
                 }
             }
             Finding::Identity { document, handle, time } => {
                 self.identified(policy, &document, handle, time, now, batch)
             }
-            Finding::NoIdentity { did, why } => self.unidentified(&did, &why, batch),
+            Finding::NoIdentity { did, why } => self.unidentified(policy, &did, &why, now, batch),
+            Finding::Refused { did, decision, upstream, pds } => {
+                let Standing::Refused(refusal) = decision.standing else { return };
+                self.tally.quarantined(refusal.as_str());
+                batch.quarantine(Quarantined::account(&did, refusal, decision.rule, &upstream, pds, now));
+            }
+            Finding::Released { id, delivery } => {
+                let outcome = self.judge_released(policy, &delivery, batch);
+                batch.rejudged.push((id, outcome));
+            }
+            Finding::ListChanged { n, did, change, who, why, time } => {
+                self.list_changed(policy, &did, change, (who, why), time, batch);
+                batch.changes.push(n);
+            }
             Finding::Held { did, frames } => {
                 let any = !frames.is_empty();
                 for (n, delivery) in frames {
@@ -141,6 +167,7 @@ impl Judge {
         batch: &mut Batch,
     ) {
         let did = &document.did;
+        let directory = self.directory_of(did);
         let Some(known) = self.known.get_mut(did) else { return };
         let key = document.key.as_ref().and_then(|text| PublicKey::read(text).ok()).map(Arc::new);
         let found_unsaid = found == FoundHandle::Unsaid;
@@ -155,12 +182,22 @@ impl Judge {
         known.asked &= found_unsaid;
         known.identity_due = found_unsaid;
         let tell = !found_unsaid && before.as_ref() != Some(&handle);
-        known.who = Some(Who { key, pds: document.pds.clone(), handle: handle.clone(), read_at: time });
+        let was_missing = std::mem::take(&mut known.missing);
+        known.who = Some(Who {
+            key,
+            pds: document.pds.clone(),
+            handle: handle.clone(),
+            claims: document.handle.clone(),
+            directory: Some(directory.clone()),
+            read_at: time,
+        });
         batch.touched(did, known);
-        if tell {
-            let directory = Arc::new(Upstream { kind: UpstreamKind::Directory, name: "directory".into() });
+        let decision = self.settle(policy, did, now, batch);
+        if decision.standing.is_kept() && (tell || was_missing) {
+            let directory = Arc::new(Upstream::new(UpstreamKind::Directory, directory));
             let body = Body::Identity { handle: Some(handle.unwrap_or_else(no_handle)), time };
-            batch.keep(observe(policy, did, body, &directory, Verification::None, now));
+            let (stamp, way) = (self.stamp(did.as_str(), decision), Way::found(&directory, now));
+            batch.keep(stamp.observe(policy, did, body, way, Verification::None, None));
         }
         if found_unsaid {
             self.ask(did, batch);
@@ -170,20 +207,53 @@ impl Judge {
         }
     }
 
-    fn unidentified(&mut self, did: &Did, why: &str, batch: &mut Batch) {
+    /// The directory does not know it: frames that wait are let go, into quarantine.
+    fn unidentified(&mut self, policy: &Policy, did: &Did, why: &str, now: DateTime<Utc>, batch: &mut Batch) {
         let Some(known) = self.known.get_mut(did) else { return };
         known.asked = false;
         known.identity_due = false;
-        if let Some(waiting) = known.waiting.take() {
-            let reject = Reject::new(Reason::IdentityUnknown, why);
-            tracing::warn!(%did, frames = waiting.frames, "frames refused: {}", reject);
-            for _ in 0..waiting.frames {
-                self.tally.refused(reject.reason);
-            }
-            self.holding.forget(&waiting);
-            batch.released.insert(did.clone(), waiting.last);
+        let waits = known.waiting.is_some();
+        if !std::mem::replace(&mut known.missing, true) {
+            tracing::warn!(%did, "nobody knows who this is: {why}");
         }
         batch.touched(did, known);
+        self.settle(policy, did, now, batch);
+        if waits {
+            // Whoever asked may not be the one who lets frames go.
+            self.ask(did, batch);
+        }
+    }
+
+    /// Somebody changed who may enter: told to the log, and whoever may enter now is fetched.
+    fn list_changed(
+        &mut self,
+        policy: &Policy,
+        did: &Did,
+        change: ListChange,
+        (who, why): (String, String),
+        time: DateTime<Utc>,
+        batch: &mut Batch,
+    ) {
+        let hand = Arc::new(Upstream::new(UpstreamKind::Directory, "origin"));
+        let nobody = Decision { standing: Standing::Kept(Origin::Network), rule: OriginRule::NetworkMode };
+        let stamp = Stamp { decision: nobody, pds: None };
+        let body = Body::List { change, who, why, time };
+        let mut observed = stamp.observe(policy, did, body, Way::found(&hand, time), Verification::None, None);
+        observed.rule = None;
+        batch.keep(observed);
+        if matches!(change, ListChange::Allow | ListChange::Link | ListChange::Forget | ListChange::Unlink)
+            && policy.refuses(did.as_str()).is_none()
+        {
+            self.job(did, JobReason::Origin, batch);
+        }
+    }
+
+    /// Where documents of accounts like this one are read.
+    fn directory_of(&self, did: &Did) -> Box<str> {
+        match did.as_str().strip_prefix("did:web:") {
+            Some(host) => host.into(),
+            None => self.directory.clone(),
+        }
     }
 
     fn release(&mut self, did: &Did, n: i64, bytes: usize, batch: &mut Batch) {
@@ -201,25 +271,5 @@ impl Judge {
             Some(waiting) if waiting.last > through && any => self.ask(did, batch),
             _ => known.waiting = None,
         }
-    }
-}
-
-fn observe(
-    policy: &Policy,
-    did: &Did,
-    body: Body,
-    upstream: &Arc<Upstream>,
-    verification: Verification,
-    now: DateTime<Utc>,
-) -> Observed {
-    Observed {
-        event: Event { did: did.clone(), body },
-        environment: policy.environment.clone(),
-        origin: Origin::Network,
-        verification,
-        upstream: upstream.clone(),
-        seq: None,
-        seen_at: now,
-        live: false,
     }
 }

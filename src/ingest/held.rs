@@ -55,12 +55,6 @@ impl Holding {
         self.show();
     }
 
-    pub(super) fn forget(&mut self, waiting: &Waiting) {
-        self.frames = self.frames.saturating_sub(waiting.frames);
-        self.bytes = self.bytes.saturating_sub(waiting.bytes);
-        self.show();
-    }
-
     #[cfg(test)]
     pub(super) fn full() -> Self {
         Holding { bytes: BYTES_MAX, ..Holding::default() }
@@ -110,7 +104,7 @@ pub(super) async fn read(pool: &PgPool, did: &Did, after: i64) -> Result<Vec<(i6
     let delivery = |row: &sqlx::postgres::PgRow| {
         let kind = UpstreamKind::from_word(row.try_get("upstream_kind")?).unwrap_or(UpstreamKind::Relay);
         let delivery = Delivery {
-            upstream: Arc::new(Upstream { kind, name: row.try_get::<String, _>("upstream")?.into() }),
+            upstream: Arc::new(Upstream::new(kind, row.try_get::<String, _>("upstream")?)),
             seen_at: row.try_get("seen_at")?,
             live: row.try_get("live")?,
             frame: Bytes::from(row.try_get::<Vec<u8>, _>("frame")?),
@@ -150,48 +144,4 @@ pub(super) async fn store(connection: &mut PgConnection, batch: &Batch) -> Resul
         .await?;
     }
     Ok(())
-}
-
-/// Whether an endpoint out of a DID document is the host that an upstream names. The names of loopback count as one.
-pub(super) fn is_host(endpoint: &str, upstream: &str) -> bool {
-    let authority = |text: &str| {
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-        let authority = authority.rsplit_once('@').map_or(authority.as_str(), |(_, host)| host).to_owned();
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host.to_owned(), port.to_owned()),
-            _ => (authority, String::new()),
-        };
-        let host = if matches!(&*host, "localhost" | "[::1]") { "127.0.0.1".to_owned() } else { host };
-        (host, port)
-    };
-    let (at, through) = (authority(endpoint), authority(upstream));
-    let default = |port: &str| port.is_empty() || port == "443" || port == "80";
-    !at.0.is_empty() && at.0 == through.0 && (at.1 == through.1 || default(&at.1) && default(&through.1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_host;
-
-    #[test]
-    fn an_endpoint_and_an_upstream_are_compared_by_host_and_port() {
-        for (endpoint, upstream) in [
-            ("https://pds.example.org", "pds.example.org"),
-            ("https://PDS.example.org/", "pds.example.org:443"),
-            ("http://localhost:2583", "127.0.0.1:2583"),
-            ("http://127.0.0.1:2583", "localhost:2583"),
-        ] {
-            assert!(is_host(endpoint, upstream), "{endpoint} {upstream}");
-        }
-        for (endpoint, upstream) in [
-            ("", "pds.example.org"),
-            ("https://other.example.org", "pds.example.org"),
-            ("https://pds.example.org:8443", "pds.example.org"),
-            ("http://localhost:2583", "localhost:2584"),
-            ("https://pds.example.org@evil.example", "pds.example.org"),
-        ] {
-            assert!(!is_host(endpoint, upstream), "{endpoint} {upstream}");
-        }
-    }
 }

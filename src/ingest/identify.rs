@@ -2,12 +2,15 @@
 //!
 //! In: DIDs, from ingest. Out: findings: who they are, and the frames that waited for it. Always true: an account whose
 //! directory or host cannot be reached is asked again with growing pauses, for as long as ingest runs; its frames wait
-//! meanwhile. Never: a frame let go without an answer.
+//! meanwhile, and so do those of one of our users who moved, until the new host confirms it. Never: a frame let go without
+//! an answer.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chrono::Utc;
 use rand::RngExt;
 use sqlx::PgPool;
@@ -17,7 +20,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::held;
 use super::inlet::{Finding, FoundHandle, Inlet};
-use crate::event::Did;
+use super::standing::decide_by_document;
+use crate::event::{AccountStatus, Did, DidDocument, Standing};
+use crate::filter::Policy;
 use crate::network::{Freshness, IdentityError, Network};
 use crate::telemetry::{LogBudget, crash_point};
 
@@ -42,7 +47,14 @@ pub struct Identifier {
     pub inlet: Inlet,
     /// Who is asked for.
     pub asks: mpsc::UnboundedReceiver<Did>,
+    /// What to take in.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// Told that one of our users lives on another PDS by now, by its endpoint. The policy knows it when this returns.
+    pub on_move: OnMove,
 }
+
+/// Writes down that one of our users lives on another PDS by now. An error says why that cannot be done yet.
+pub type OnMove = Arc<dyn Fn(Did, Box<str>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 impl Identifier {
     /// Works until `stop` turns true, or nobody asks any more.
@@ -51,6 +63,8 @@ impl Identifier {
             network: self.network,
             pool: self.pool,
             inlet: self.inlet,
+            policy: self.policy,
+            on_move: self.on_move,
             slots: Semaphore::new(AT_ONCE),
         });
         let mut tasks = JoinSet::new();
@@ -79,6 +93,8 @@ struct Desk {
     network: Network,
     pool: PgPool,
     inlet: Inlet,
+    policy: Arc<ArcSwap<Policy>>,
+    on_move: OnMove,
     slots: Semaphore,
 }
 
@@ -113,8 +129,8 @@ impl Desk {
                 return Answer::Later(IdentityError::NotFound.to_string());
             }
             Err(error @ (IdentityError::NotFound | IdentityError::Tombstoned | IdentityError::Unsupported(_))) => {
-                let _ended = self.inlet.send(Finding::NoIdentity { did: did.clone(), why: error.to_string() }).await;
-                return Answer::Told;
+                let told = self.inlet.send(Finding::NoIdentity { did: did.clone(), why: error.to_string() }).await;
+                return if told.is_err() { Answer::Told } else { self.let_go(did).await };
             }
             Err(error) => return Answer::Later(error.to_string()),
         };
@@ -126,17 +142,44 @@ impl Desk {
             Err(error) => (FoundHandle::Unsaid, Some(error.to_string())),
         };
         crash_point("identity found before told");
-        if self.inlet.send(Finding::Identity { document, handle, time }).await.is_err() {
+        if self.inlet.send(Finding::Identity { document: document.clone(), handle, time }).await.is_err() {
             return Answer::Told;
         }
         crash_point("identity told before held frames");
+        if decide_by_document(&self.policy.load(), &document).standing == Standing::Moved
+            && let Err(why) = self.confirm_move(&document).await
+        {
+            return Answer::Later(why);
+        }
+        match self.let_go(did).await {
+            Answer::Told => unsaid.map_or(Answer::Told, Answer::Later),
+            later => later,
+        }
+    }
+
+    /// Hands in the frames that waited.
+    async fn let_go(&self, did: &Did) -> Answer {
         match held::read(&self.pool, did, i64::MIN).await {
             Ok(frames) => {
                 let _ended = self.inlet.send(Finding::Held { did: did.clone(), frames }).await;
+                Answer::Told
             }
-            Err(error) => return Answer::Later(error.to_string()),
+            Err(error) => Answer::Later(error.to_string()),
         }
-        unsaid.map_or(Answer::Told, Answer::Later)
+    }
+
+    /// One of our users lives elsewhere, by a document just read. The host that it names must know the account too.
+    async fn confirm_move(&self, document: &DidDocument) -> Result<(), String> {
+        let did = &document.did;
+        let pds = document.pds.as_deref().ok_or("its document names no PDS")?;
+        let status = self.network.repo_status(pds, did).await;
+        let status = status.map_err(|e| format!("it moved to {pds}, which does not confirm that: {e}"))?;
+        if !status.active && matches!(status.status, AccountStatus::Deleted | AccountStatus::Deactivated) {
+            return Err(format!("it moved to {pds}, where it is {}", status.status.as_str()));
+        }
+        (self.on_move)(did.clone(), pds.into()).await?;
+        tracing::info!(%did, pds, "one of our users moved to another PDS");
+        Ok(())
     }
 }
 

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{AccountStatus, Cid, Delivery, Did, DidDocument, Handle, Nsid, Rev, Rkey, Upstream, Verification};
+use crate::event::{
+    AccountStatus, Cid, Decision, Delivery, Did, DidDocument, Handle, ListChange, Nsid, Rev, Rkey, Upstream,
+    Verification,
+};
 
 /// Findings that wait for ingest at most. Each is bounded: see [`Finding::Records`].
 const QUEUE: usize = 8;
@@ -44,8 +47,8 @@ pub enum Finding {
     /// Some of the followed records that its repository holds at `rev`. Whoever sends it keeps each below 1,000 records and
     /// about 4 MB. Every one of them is true by itself, so they may enter the log before the rest is known.
     Records {
-        /// Whose repository.
-        did: Did,
+        /// The document of the account whose repository it is.
+        document: Arc<DidDocument>,
         /// At which revision.
         rev: Rev,
         /// The host that was asked.
@@ -122,6 +125,39 @@ pub enum Finding {
         did: Did,
         /// In the directory's words.
         why: String,
+    },
+    /// An account was offered and is not fetched for whose it is.
+    Refused {
+        /// Whose.
+        did: Did,
+        /// Why.
+        decision: Decision,
+        /// Who offered it.
+        upstream: Arc<Upstream>,
+        /// Where it lives, if that is known.
+        pds: Option<Box<str>>,
+    },
+    /// A frame out of quarantine that somebody asked to have judged again.
+    Released {
+        /// Its number in quarantine.
+        id: i64,
+        /// The frame, not live: nothing follows from it.
+        delivery: Delivery,
+    },
+    /// Somebody changed who may enter; the policy knows it already.
+    ListChanged {
+        /// The number of the change.
+        n: i64,
+        /// Whose entry; [`Did::service`] for a whole file.
+        did: Did,
+        /// What was done.
+        change: ListChange,
+        /// By whom.
+        who: String,
+        /// Why.
+        why: String,
+        /// When.
+        time: DateTime<Utc>,
     },
     /// Frames that waited for the account's document, which was told before them.
     Held {

@@ -3,9 +3,12 @@
 use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::decode::{self, Chain, Checks, Commit, Head, Kind, Message, Notice, Op, Outline, PublicKey, Reason, Reject};
 use crate::event::{
-    AccountStatus, Body, Delivery, Did, Event, Handle, Observed, Origin, Rev, Seq, Upstream, UpstreamKind, Verification,
+    AccountStatus, Body, Decision, Delivery, Did, Handle, OriginRule, Refusal, Rev, Seq, Standing, Upstream,
+    Verification,
 };
 use crate::filter::{self, DropReason, Policy, Verdict};
 use crate::source::backfill::Reason as JobReason;
@@ -13,8 +16,11 @@ use crate::source::gap::{CursorStep, GapWatch, Resumes};
 use crate::telemetry::LogBudget;
 
 use super::batch::Batch;
-use super::held::{self, Holding};
+use super::held::Holding;
 use super::known::{Hosting, Known, KnownRepos, RepoState};
+use super::quarantine::{Quarantined, Why};
+use super::sighting::Sighting;
+use super::standing::Way;
 use super::tally::Tally;
 use super::trust::Trust;
 
@@ -23,6 +29,9 @@ static REFUSALS: LazyLock<LogBudget> = LazyLock::new(|| LogBudget::new(10));
 
 /// What resolvers write for a handle that does not lead back to its DID.
 pub(super) const NO_HANDLE: &str = "handle.invalid";
+
+/// How often the directory is asked again about an account that it does not know.
+const ASK_UNKNOWN_EVERY: TimeDelta = TimeDelta::minutes(10);
 
 /// Which frames of a dump are asked for, by seq.
 pub type SeqRange = RangeInclusive<Seq>;
@@ -53,6 +62,7 @@ pub struct Judge {
     pub(super) holding: Holding,
     range: Option<SeqRange>,
     gaps: GapWatch,
+    pub(super) directory: Box<str>,
     /// What became of everything so far.
     pub tally: Tally,
 }
@@ -75,7 +85,13 @@ impl Judge {
         resumes: Arc<Resumes>,
         range: Option<SeqRange>,
     ) -> Self {
-        Judge { known, trust, holding, range, gaps: GapWatch::new(resumes), tally: Tally::default() }
+        let (gaps, directory) = (GapWatch::new(resumes), "directory".into());
+        Judge { known, trust, holding, range, gaps, directory, tally: Tally::default() }
+    }
+
+    /// Names the directory that documents are read from, for what is remembered of accounts.
+    pub fn with_directory(self, directory: &str) -> Self {
+        Judge { directory: directory.into(), ..self }
     }
 
     /// Accounts whose document is to be looked up before anything else: their frames wait, or nobody ever asked. They count
@@ -96,13 +112,13 @@ impl Judge {
         let outline = match decode::outline(&delivery.frame) {
             Ok(outline) => outline,
             Err(reject) => {
-                self.refuse(delivery, None, &reject);
+                self.refuse(policy, delivery, None, &reject, batch);
                 return None;
             }
         };
         let (seq, time) = (outline.seq, outline.time);
         let word = self.by_outline(policy, delivery, &outline, Pass::First, batch).unwrap_or_else(|reject| {
-            self.refuse(delivery, Some(&outline), &reject);
+            self.refuse(policy, delivery, Some(&outline), &reject, batch);
             None
         });
         if let Some(seq) = seq {
@@ -123,7 +139,28 @@ impl Judge {
         // It was outlined before it was held.
         let Ok(outline) = decode::outline(&delivery.frame) else { return };
         if let Err(reject) = self.by_outline(policy, delivery, &outline, Pass::Again, batch) {
-            self.refuse(delivery, Some(&outline), &reject);
+            self.refuse(policy, delivery, Some(&outline), &reject, batch);
+        }
+    }
+
+    /// Judges a frame out of quarantine. An error says why it stays there.
+    pub(super) fn judge_released(
+        &mut self,
+        policy: &Policy,
+        delivery: &Delivery,
+        batch: &mut Batch,
+    ) -> Result<(), String> {
+        let outline = decode::outline(&delivery.frame).map_err(|reject| reject.to_string())?;
+        let (refused, held) = (batch.quarantined.len(), batch.held.len());
+        match self.by_outline(policy, delivery, &outline, Pass::Again, batch) {
+            Err(reject) => Err(format!("still refused: {}: {}", reject.reason.as_str(), reject.detail)),
+            // It has its row already.
+            Ok(_) if batch.quarantined.len() > refused => {
+                let again = batch.quarantined.pop().expect("there is one more than before");
+                Err(format!("still refused: {}: {}", again.reason, again.detail))
+            }
+            Ok(_) if batch.held.len() > held => Err("waits until somebody can say whose it is".to_owned()),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -151,27 +188,35 @@ impl Judge {
             Verdict::Keep | Verdict::Chain | Verdict::Bystander => {}
         }
         let wanted = |collection: &str| verdict == Verdict::Keep && policy.collections.contains(collection);
+        let mut decision = self.decide(policy, Some(delivery), outline.did);
         let message = match outline.kind {
-            Kind::Commit | Kind::Sync => match self.verified(delivery, outline, pass, wanted)? {
-                Some(message) => message,
-                None => {
-                    self.hold(delivery, outline, verdict, batch)?;
+            Kind::Commit | Kind::Sync => {
+                if self.shuts_out(policy, delivery, outline, decision, pass, batch) {
                     return Ok(None);
                 }
-            },
+                let waits = pass == Pass::First && !matches!(decision.standing, Standing::Kept(_));
+                let message = if waits { None } else { self.verified(delivery, outline, pass, wanted)? };
+                match message {
+                    Some(message) => message,
+                    None => {
+                        self.hold(policy, delivery, outline, verdict, batch)?;
+                        return Ok(None);
+                    }
+                }
+            }
             _ => decode::decode(&delivery.frame, outline, wanted, &Checks::NONE)?,
         };
         match message {
             Message::Commit(commit) => self.commit(policy, delivery, verdict, commit, batch),
             Message::Sync(sync) => {
-                self.enter(&sync.did, batch);
+                self.enter(policy, &sync.did, delivery.seen_at, batch);
                 self.sync(&sync, batch);
                 self.tally.kept();
             }
             Message::Identity(identity) => {
                 let (handle, time) = (identity.known_handle(), identity.time);
                 if verdict == Verdict::Keep && self.trust.asks() && delivery.live {
-                    self.enter(&identity.did, batch);
+                    self.enter(policy, &identity.did, delivery.seen_at, batch);
                     self.look_up_again(&identity.did, batch);
                     self.tally.kept();
                 } else {
@@ -181,16 +226,17 @@ impl Judge {
                 }
             }
             Message::Account(account) => {
-                if let Err(reject) = self.at_home(delivery, account.did.as_str()) {
+                if decision.rule == OriginRule::WrongHost {
                     // Who moves away leaves an account behind that is switched off. Whoever moved here without our knowing
                     // is found by the document, and then the host itself is asked.
                     self.look_up_again(&account.did, batch);
-                    return Err(reject);
+                    return Err(self.wrong_host(delivery, account.did.as_str()));
                 }
                 let (active, status, time) = (account.active, account.known_status(), account.time);
                 let body = Body::Account { active, status, time };
                 self.word_about_account(policy, delivery, outline, verdict, account.did.clone(), body, batch);
-                if verdict == Verdict::Keep {
+                decision = self.decide(policy, Some(delivery), account.did.as_str());
+                if verdict == Verdict::Keep && decision.standing.is_kept() {
                     let spoken = (time.min(delivery.seen_at + Hosting::AHEAD), account.seq);
                     self.hosting(&account.did, Hosting { spoken, active, status }, batch);
                 }
@@ -213,7 +259,7 @@ impl Judge {
         if pass == Pass::First && self.known.get(outline.did).is_some_and(|known| known.waiting.is_some()) {
             return Ok(None);
         }
-        let key = match self.key(delivery, outline.did) {
+        let key = match self.key(outline.did) {
             Ok(Key::Unneeded) => return decode::decode(&delivery.frame, outline, wanted, &Checks::NONE).map(Some),
             Ok(Key::This(key)) => key,
             Ok(Key::Unknown) => return Ok(None),
@@ -230,7 +276,7 @@ impl Judge {
         }
     }
 
-    fn key(&self, delivery: &Delivery, did: &str) -> Result<Key, Reject> {
+    fn key(&self, did: &str) -> Result<Key, Reject> {
         let who = match &self.trust {
             Trust::Unverified => return Ok(Key::Unneeded),
             Trust::Given { who, .. } => {
@@ -243,7 +289,6 @@ impl Judge {
             Trust::Resolved => self.known.get(did).and_then(|known| known.who.as_ref()),
         };
         let Some(who) = who else { return Ok(Key::Unknown) };
-        self.at_home(delivery, did)?;
         match &who.key {
             Some(key) => Ok(Key::This(key.clone())),
             None => Err(Reject::new(Reason::BadKey, "its document has no #atproto key that can be read")),
@@ -251,22 +296,94 @@ impl Judge {
     }
 
     /// A PDS speaks for the accounts that live there, by what is known of them, and for no others.
-    fn at_home(&self, delivery: &Delivery, did: &str) -> Result<(), Reject> {
-        if !self.trust.asks() || delivery.upstream.kind != UpstreamKind::Pds || !delivery.live {
-            return Ok(());
-        }
-        let Some(who) = self.known.get(did).and_then(|known| known.who.as_ref()) else { return Ok(()) };
-        let at = who.pds.as_deref().unwrap_or_default();
-        if held::is_host(at, &delivery.upstream.name) {
-            return Ok(());
-        }
+    fn wrong_host(&self, delivery: &Delivery, did: &str) -> Reject {
+        let who = self.known.get(did).and_then(|known| known.who.as_ref());
+        let at = who.and_then(|who| who.pds.as_deref()).unwrap_or_default();
         let detail = format!("came from {}, but {did} lives at {at:?}", delivery.upstream.name);
-        Err(Reject::new(Reason::WrongHost, detail))
+        Reject::new(Reason::WrongHost, detail)
+    }
+
+    /// Whether a commit or sync goes no further for whose it is. Its records go to quarantine.
+    fn shuts_out(
+        &mut self,
+        policy: &Policy,
+        delivery: &Delivery,
+        outline: &Outline<'_>,
+        decision: Decision,
+        pass: Pass,
+        batch: &mut Batch,
+    ) -> bool {
+        let refusal = match decision.standing {
+            Standing::Refused(refusal) => refusal,
+            // Whoever was asked said nothing that would let it in.
+            Standing::Held | Standing::Moved if pass == Pass::Again => {
+                return self.wait_longer(policy, delivery, outline, decision, batch);
+            }
+            _ => return false,
+        };
+        // Another document may put it right: the account may have moved here.
+        let doubted = decision.rule == OriginRule::WrongHost && pass == Pass::First;
+        let waiting = self.known.get(outline.did).is_some_and(|known| known.waiting.is_some()) && pass == Pass::First;
+        let for_good = matches!(decision.rule, OriginRule::DeclaredElsewhere | OriginRule::DenyList);
+        if (doubted || waiting) && !for_good && self.trust.asks() {
+            return false;
+        }
+        self.tally.dropped(refusal.into());
+        self.set_aside(policy, delivery, outline, Why::Origin(refusal, decision.rule), batch);
+        if refusal == Refusal::Unknown {
+            self.ask_in_a_while(outline.did, delivery, batch);
+        }
+        true
+    }
+
+    /// A frame that was let go although nobody knows yet whose it is: an operator finds it in quarantine.
+    fn wait_longer(
+        &mut self,
+        policy: &Policy,
+        delivery: &Delivery,
+        outline: &Outline<'_>,
+        decision: Decision,
+        batch: &mut Batch,
+    ) -> bool {
+        let reject = Reject::new(Reason::IdentityUnknown, decision.rule.says());
+        self.refuse(policy, delivery, Some(outline), &reject, batch);
+        true
+    }
+
+    /// Puts a refused commit with followed records into quarantine.
+    pub(super) fn set_aside(
+        &mut self,
+        policy: &Policy,
+        delivery: &Delivery,
+        outline: &Outline<'_>,
+        why: Why<'_>,
+        batch: &mut Batch,
+    ) {
+        let pds = self.known.get(outline.did).and_then(|known| known.who.as_ref()).and_then(|who| who.pds.as_deref());
+        let follows = |collection: &str| policy.collections.contains(collection);
+        if let Some(refused) = Quarantined::frame(delivery, outline, follows, pds, why) {
+            self.tally.quarantined(refused.reason);
+            batch.quarantine(refused);
+        }
+    }
+
+    /// A directory that does not know an account may learn of it: it is asked again, but not at every frame.
+    fn ask_in_a_while(&mut self, did: &str, delivery: &Delivery, batch: &mut Batch) {
+        let Some((did, known)) = self.known.get_key_value(did) else { return };
+        let asked_at = known.verdict.map(|(_, at)| at);
+        if asked_at.is_none_or(|at| delivery.seen_at - at > ASK_UNKNOWN_EVERY) {
+            let did = did.clone();
+            if let Some((_, at)) = self.known.get_mut(&did).and_then(|known| known.verdict.as_mut()) {
+                *at = delivery.seen_at;
+            }
+            self.ask(&did, batch);
+        }
     }
 
     /// Puts a frame aside until its account's document was read.
     fn hold(
         &mut self,
+        policy: &Policy,
         delivery: &Delivery,
         outline: &Outline<'_>,
         verdict: Verdict,
@@ -279,7 +396,7 @@ impl Judge {
             Message::Sync(sync) => sync.did,
             _ => return Ok(()),
         };
-        self.enter(&did, batch);
+        self.enter(policy, &did, delivery.seen_at, batch);
         let known = self.known.get_mut(&did).expect("it is in scope since the line above");
         if !self.holding.has_room(known.waiting.as_ref(), delivery.frame.len()) {
             // What is lost here is in the repository: fetching that once the key is known brings it back.
@@ -300,8 +417,12 @@ impl Judge {
 
     fn commit(&mut self, policy: &Policy, delivery: &Delivery, verdict: Verdict, commit: Commit, batch: &mut Batch) {
         if verdict == Verdict::Keep {
-            self.enter(&commit.did, batch);
+            self.enter(policy, &commit.did, delivery.seen_at, batch);
+            let (did, upstream) = (commit.did.clone(), delivery.upstream.clone());
+            let (seq, seen_at, live) = (Some(commit.seq), delivery.seen_at, delivery.live);
+            batch.sightings.push(Sighting { did, rev: commit.rev, upstream, seq, seen_at, live });
         }
+        let decision = self.settle(policy, &commit.did, delivery.seen_at, batch);
         let known = self.known.get_mut(&commit.did).expect("kept commits are of accounts in scope");
         let mut job = None;
         if self.trust.level() == decode::Level::None {
@@ -341,10 +462,11 @@ impl Judge {
             self.job(&commit.did, reason, batch);
         }
         self.tally.kept();
-        let Commit { did, rev, ops, seq, .. } = commit;
+        let Commit { did, rev, ops, seq, cid, .. } = commit;
         let verification = self.trust.verification();
+        let (stamp, way) = (self.stamp(did.as_str(), decision), Way::of(delivery, Some(seq)));
         for op in ops {
-            batch.keep(observe(policy, delivery, Some(seq), &did, body_of(op, rev), verification));
+            batch.keep(stamp.observe(policy, &did, body_of(op, rev), way, verification, Some(cid)));
         }
     }
 
@@ -401,9 +523,15 @@ impl Judge {
         body: Body,
         batch: &mut Batch,
     ) {
-        let observed = observe(policy, delivery, outline.seq, &did, body, Verification::None);
+        let mut decision = self.decide(policy, Some(delivery), did.as_str());
         if verdict == Verdict::Keep {
-            self.enter(&did, batch);
+            self.enter(policy, &did, delivery.seen_at, batch);
+            decision = self.settle(policy, &did, delivery.seen_at, batch);
+        }
+        let stamp = self.stamp(did.as_str(), decision);
+        let observed = stamp.observe(policy, &did, body, Way::of(delivery, outline.seq), Verification::None, None);
+        // Of an account that may not enter, or of which nobody knows that yet, its words wait too.
+        if verdict == Verdict::Keep && decision.standing.is_kept() {
             self.tally.kept();
             batch.keep(observed);
         } else {
@@ -436,8 +564,9 @@ impl Judge {
         HostWord { upstream: delivery.upstream.clone(), is_error, notice }
     }
 
-    pub(super) fn enter(&mut self, did: &Did, batch: &mut Batch) {
+    pub(super) fn enter(&mut self, policy: &Policy, did: &Did, now: DateTime<Utc>, batch: &mut Batch) {
         if self.admit(did, batch) {
+            self.settle(policy, did, now, batch);
             self.ask(did, batch);
         }
     }
@@ -448,7 +577,6 @@ impl Judge {
         if new {
             let known = Known::default();
             batch.touched(did, &known);
-            batch.entered.push(did.clone());
             self.known.insert(did.clone(), known);
             self.job(did, JobReason::NewAccount, batch);
         }
@@ -475,8 +603,18 @@ impl Judge {
     }
 
     #[cold]
-    pub(super) fn refuse(&mut self, delivery: &Delivery, outline: Option<&Outline<'_>>, reject: &Reject) {
+    pub(super) fn refuse(
+        &mut self,
+        policy: &Policy,
+        delivery: &Delivery,
+        outline: Option<&Outline<'_>>,
+        reject: &Reject,
+        batch: &mut Batch,
+    ) {
         self.tally.refused(reject.reason);
+        if let Some(outline) = outline {
+            self.set_aside(policy, delivery, outline, Why::Reject(reject), batch);
+        }
         if let Some(permit) = REFUSALS.take(reject.reason.as_str()) {
             tracing::warn!(
                 upstream = %delivery.upstream.name,
@@ -501,26 +639,6 @@ fn rev_of(frame: &bytes::Bytes, outline: &Outline<'_>) -> Option<Rev> {
         Ok(Message::Commit(commit)) => Some(commit.rev),
         Ok(Message::Sync(sync)) => Some(sync.rev),
         _ => None,
-    }
-}
-
-fn observe(
-    policy: &Policy,
-    delivery: &Delivery,
-    seq: Option<Seq>,
-    did: &Did,
-    body: Body,
-    verification: Verification,
-) -> Observed {
-    Observed {
-        event: Event { did: did.clone(), body },
-        environment: policy.environment.clone(),
-        origin: Origin::Network,
-        verification,
-        upstream: delivery.upstream.clone(),
-        seq,
-        seen_at: delivery.seen_at,
-        live: delivery.live,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::decode::PublicKey;
-use crate::event::{AccountStatus, Cid, Did, Handle, Rev, Seq};
+use crate::event::{AccountStatus, Cid, Decision, Did, Handle, Rev, Seq};
 
 /// How complete what the log holds of a repository is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,10 @@ pub struct Who {
     pub pds: Option<Box<str>>,
     /// The handle that leads back to it.
     pub handle: Option<Handle>,
+    /// The handle that its document claims.
+    pub claims: Option<Handle>,
+    /// Where the document was read: the PLC directory, or the host of a did:web.
+    pub directory: Option<Box<str>>,
     /// When the document was read.
     pub read_at: DateTime<Utc>,
 }
@@ -94,6 +98,10 @@ pub struct Known {
     pub gap: Option<Rev>,
     /// Who it is, once that was looked up.
     pub who: Option<Who>,
+    /// The directory does not know it, or not any more.
+    pub missing: bool,
+    /// The last verdict about whether its records may enter, and when it was given. Never the lack of one.
+    pub verdict: Option<(Decision, DateTime<Utc>)>,
     /// An `#identity` event is not followed up yet.
     pub identity_due: bool,
     /// Its hosting state; `None` while no word about it came.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use chrono::Utc;
 use metrics::{counter, gauge, histogram};
+use sqlx::PgPool;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -14,7 +15,7 @@ use super::batch::Batch;
 use super::inlet::Inquiries;
 use super::judge::{HostWord, Judge};
 use super::scope::{self, Cursors};
-use super::{bystander, held, tally::Tally};
+use super::{bystander, held, lists, quarantine, sighting, tally::Tally};
 use crate::db::{Db, SessionId, passes};
 use crate::event::{Body, Delivery, Did, Environment, Position};
 use crate::event_log::{Appended, Appender, LogError};
@@ -109,10 +110,19 @@ impl Ingest {
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut beat_due = false;
         let (mut delivering, mut finding) = (true, true);
+        // The verdicts of before may be those of other lists.
+        let mut judged_by = policy.load_full();
+        judge.reconsider(&judged_by, Utc::now(), &mut batch);
         let open = loop {
             if !delivering && !finding {
                 break true;
             }
+            let current = policy.load();
+            if !Arc::ptr_eq(&current, &judged_by) {
+                judged_by = Arc::clone(&current);
+                judge.reconsider(&judged_by, Utc::now(), &mut batch);
+            }
+            drop(current);
             let due = batch.has_events() || (beat_due && !batch.is_empty());
             tokio::select! {
                 biased;
@@ -223,14 +233,17 @@ async fn append_all(
         }
         if pruned.elapsed() > PRUNE_EVERY {
             pruned = Instant::now();
-            if let Err(error) =
-                timeout(MOMENT, bystander::prune(db.pool())).await.unwrap_or_else(|_| Err(no_answer(MOMENT)))
-            {
-                tracing::warn!(%error, "old words about accounts out of scope could not be thrown away");
+            if let Err(error) = timeout(MOMENT, prune(db.pool())).await.unwrap_or_else(|_| Err(no_answer(MOMENT))) {
+                tracing::warn!(%error, "what is kept for a while could not be thrown away");
             }
         }
     }
     Ok(totals)
+}
+
+async fn prune(pool: &PgPool) -> Result<(), sqlx::Error> {
+    bystander::prune(pool).await?;
+    sighting::prune(pool).await
 }
 
 /// One transaction: bystanders first, so that an account that enters in this batch finds its word of this batch too.
@@ -252,6 +265,9 @@ async fn append(
     crash_point("after append before cursor");
     scope::store_repos(tx.connection(), batch).await?;
     held::store(tx.connection(), batch).await?;
+    quarantine::store(tx.connection(), &batch.quarantined, &batch.rejudged).await?;
+    sighting::store(tx.connection(), &batch.sightings).await?;
+    lists::forget(tx.connection(), &batch.changes).await?;
     if !batch.released.is_empty() {
         crash_point("held frames released before commit");
     }

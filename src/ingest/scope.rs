@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::held::{self, Holding};
 use super::known::{Hosting, Known, KnownRepos, RepoState, Who};
 use crate::decode::PublicKey;
-use crate::event::{AccountStatus, Cid, Did, Handle, Rev, Seq};
+use crate::event::{AccountStatus, Cid, Decision, Did, Handle, OriginRule, Rev, Seq, Standing};
 use crate::source::backfill::{JobRequest, Reason, enqueue};
 
 /// The accounts in scope.
@@ -75,10 +75,22 @@ fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
             key: text("signing_key")?.and_then(|text| PublicKey::from_did_key(text).ok()).map(Arc::new),
             pds: text("pds")?.map(Into::into),
             handle: text("handle")?.map(Handle::parse).transpose().map_err(damaged)?,
+            claims: text("claimed_handle")?.map(Handle::parse).transpose().map_err(damaged)?,
+            directory: text("directory")?.map(Into::into),
             read_at,
         }),
     };
+    let standing = match (row.try_get("standing_kept")?, text("standing")?) {
+        (Some(kept), Some(word)) => Standing::from_words(kept, word),
+        _ => None,
+    };
+    let rule: Option<i16> = row.try_get("standing_rule")?;
+    let rule = rule.and_then(|rule| u8::try_from(rule).ok()).and_then(OriginRule::from_number);
+    let since: Option<DateTime<Utc>> = row.try_get("standing_since")?;
+    let verdict = standing.zip(rule).map(|(standing, rule)| Decision { standing, rule }).zip(since);
     let known = Known {
+        missing: row.try_get("identity_missing")?,
+        verdict,
         head: rev("rev")?.zip(data),
         state: text("state")?.and_then(RepoState::from_word).unwrap_or_default(),
         gap: rev("gap_rev")?,
@@ -180,6 +192,13 @@ pub(super) async fn store_repos(connection: &mut PgConnection, batch: &Batch) ->
         .bind(column(&rows, |k| k.hosting.map(|h| h.status.as_str())))
         .bind(column(&rows, |k| k.hosting.map(|h| h.spoken.0)))
         .bind(column(&rows, |k| k.hosting.map(|h| h.spoken.1)))
+        .bind(column(&rows, |k| k.who.as_ref().and_then(|who| who.claims.as_ref()).map(Handle::as_str)))
+        .bind(column(&rows, |k| k.who.as_ref().and_then(|who| who.directory.as_deref())))
+        .bind(column(&rows, |k| k.missing))
+        .bind(column(&rows, |k| k.verdict.map(|(decision, _)| decision.standing.as_str())))
+        .bind(column(&rows, |k| k.verdict.map(|(decision, _)| decision.standing.is_kept())))
+        .bind(column(&rows, |k| k.verdict.map(|(decision, _)| i16::from(decision.rule.number()))))
+        .bind(column(&rows, |k| k.verdict.map(|(_, since)| since)))
         .execute(connection)
         .await?;
     Ok(())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use metrics::{Counter, counter, describe_counter};
 
 use crate::decode::Reason;
+use crate::event::Refusal;
 use crate::filter::DropReason;
 use crate::telemetry::{register_gauge, register_histogram};
 
@@ -23,6 +24,8 @@ pub struct Tally {
     pub bystanders: u64,
     /// Frames that had to wait for their account's key.
     pub held: u64,
+    /// Frames of followed records that were refused and are kept in quarantine.
+    pub quarantined: u64,
     dropped: [u64; DropReason::ALL.len()],
     refused: BTreeMap<Reason, u64>,
     counters: Counters,
@@ -46,6 +49,7 @@ impl Default for Tally {
             kept: 0,
             bystanders: 0,
             held: 0,
+            quarantined: 0,
             dropped: [0; DropReason::ALL.len()],
             refused: BTreeMap::new(),
             counters: Counters {
@@ -92,6 +96,11 @@ impl Tally {
             .increment(1);
     }
 
+    pub(super) fn quarantined(&mut self, reason: &'static str) {
+        self.quarantined += 1;
+        counter!("almanac_ingest_quarantined_records_total", "reason" => reason).increment(1);
+    }
+
     pub(super) fn notice(&mut self, name: &str) {
         let name = NOTICES.iter().find(|known| **known == name).unwrap_or(&"other");
         counter!("almanac_ingest_host_notices_total", "name" => *name).increment(1);
@@ -123,6 +132,11 @@ pub fn register_metrics() {
     for reason in Reason::ALL {
         let (layer, reason) = (reason.layer().as_str(), reason.as_str());
         counter!("almanac_ingest_refused_frames_total", "layer" => layer, "reason" => reason).increment(0);
+    }
+    describe_counter!("almanac_ingest_quarantined_records_total", "Refused frames put into quarantine, by reason");
+    let reasons = Refusal::ALL.into_iter().map(Refusal::as_str).chain(Reason::ALL.iter().map(|reason| reason.as_str()));
+    for reason in reasons {
+        counter!("almanac_ingest_quarantined_records_total", "reason" => reason).increment(0);
     }
     let help = "Infos and errors from hosts about the stream, by name";
     count("almanac_ingest_host_notices_total", help, &[("name", NOTICES)]);

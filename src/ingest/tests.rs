@@ -1,6 +1,5 @@
 //! Judging without a database: what becomes of frames and findings, and what is remembered.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,13 +19,8 @@ const EVENT: &str = "community.lexicon.calendar.event";
 const POST: &str = "app.bsky.feed.post";
 
 fn policy() -> Policy {
-    Policy {
-        environment: Environment::parse("test").unwrap(),
-        collections: CollectionSet::parse([EVENT]).unwrap(),
-        dids: DidRule::Network,
-        allowed: HashSet::new(),
-        denied: HashSet::new(),
-    }
+    let environment = Environment::parse("test").unwrap();
+    Policy::new(environment, CollectionSet::parse([EVENT]).unwrap(), DidRule::Network)
 }
 
 /// An account with its repository, and a clock.
@@ -95,7 +89,7 @@ fn create(collection: &str, rkey: &str) -> Write {
 }
 
 fn upstream(kind: UpstreamKind, name: &str) -> Arc<Upstream> {
-    Arc::new(Upstream { kind, name: name.into() })
+    Arc::new(Upstream::new(kind, name))
 }
 
 /// A judge with a batch that collects everything.
@@ -134,6 +128,10 @@ impl Bench {
     /// Tells who the author is and lets go what waits for it.
     fn identify(&mut self, author: &Author) {
         self.find(author.identity());
+        self.let_go(author);
+    }
+
+    fn let_go(&mut self, author: &Author) {
         let did = author.did();
         let frames = self.batch.held.iter().filter(|held| held.1 == did).map(|held| (held.0, held.2.clone())).collect();
         self.batch.held.retain(|held| held.1 != did);
@@ -158,6 +156,10 @@ impl Bench {
 
     fn refused(&self) -> Vec<&'static str> {
         self.judge.tally.refused_by_reason().keys().map(|reason| reason.as_str()).collect()
+    }
+
+    fn quarantined(&self) -> Vec<&'static str> {
+        self.batch.quarantined.iter().map(|refused| refused.reason).collect()
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {
@@ -329,7 +331,7 @@ fn a_pds_may_speak_for_its_own_accounts_only() {
     let two = anna.create(EVENT, "two");
     bench.see_through(&stranger, two.clone());
     bench.identify(&anna);
-    assert_eq!((bench.refused(), bench.puts().len()), (vec!["wrong_host"], 1));
+    assert_eq!((bench.quarantined(), bench.puts().len()), (vec!["wrong_host"], 1));
     bench.see_through(&home, two);
     assert_eq!(bench.puts().len(), 2);
 }
@@ -396,11 +398,22 @@ fn a_did_that_does_not_exist_gets_nothing_in() {
     let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
     bench.see(anna.create(EVENT, "one"));
     bench.find(Finding::NoIdentity { did: anna.did(), why: "there is no such DID".into() });
-    assert_eq!((bench.refused(), bench.puts().len()), (vec!["identity_unknown"], 0));
+    bench.let_go(&anna);
+    assert_eq!((bench.quarantined(), bench.puts().len()), (vec!["unknown"], 0));
     assert_eq!(bench.batch.released.len(), 1);
-    // The next one is looked up again.
+    // The next one is refused at once, and after a while the directory is asked again.
+    let asked = bench.batch.asks.len();
     bench.see(anna.create(EVENT, "two"));
-    assert_eq!(bench.batch.asks.len(), 2);
+    assert_eq!((bench.quarantined().len(), bench.batch.asks.len()), (2, asked));
+    bench.judge.known.get_mut(&anna.did()).unwrap().verdict.as_mut().unwrap().1 -= TimeDelta::minutes(11);
+    bench.judge.known.get_mut(&anna.did()).unwrap().asked = false;
+    bench.see(anna.create(EVENT, "three"));
+    assert_eq!((bench.quarantined().len(), bench.batch.asks.len()), (3, asked + 1));
+    // Then it is known, and what comes enters; what was missed is fetched.
+    bench.identify(&anna);
+    bench.see(anna.create(EVENT, "four"));
+    assert_eq!(bench.puts().len(), 1);
+    assert_eq!(bench.jobs().iter().filter(|job| **job == JobReason::Origin).count(), 1);
 }
 
 #[test]
@@ -557,7 +570,7 @@ fn found_records_enter_as_a_snapshot_of_one_revision() {
     };
     let time: DateTime<Utc> = Utc::now();
     bench.find(Finding::Records {
-        did: anna.did(),
+        document: anna.document(),
         rev: anna.rev(),
         upstream: upstream(UpstreamKind::Pds, "pds.example.org"),
         verification: Verification::Snapshot,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use crate::calendar::{AccountState, RecordKey, State, Word, Words};
-use crate::event::{AccountStatus, Body, Cid, Did, Handle, Logged, Nsid, Rev, Rkey};
+use crate::event::{AccountStatus, Body, Cid, Did, Handle, Logged, Nsid, Refusal, Rev, Rkey};
 
 /// The state before `events`: the words about the records they touch, and their accounts.
 pub(super) async fn state_before(connection: &mut PgConnection, events: &[Logged]) -> Result<State, sqlx::Error> {
@@ -95,6 +95,8 @@ fn account(row: &PgRow) -> Result<(Did, AccountState), sqlx::Error> {
         status: AccountStatus::from_wire(active, Some(row.try_get("status")?)),
         status_spoken: spoken("status_time", "status_seq")?,
         snapshot: snapshot.map(Rev::parse).transpose().map_err(damaged)?,
+        refused: row.try_get::<Option<&str>, _>("refused")?.and_then(Refusal::from_word),
+        standing_at: row.try_get("standing_time")?,
     };
     Ok((Did::parse(row.try_get("did")?).map_err(damaged)?, state))
 }

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::rows::Shown;
 use crate::calendar::{AccountState, EventView, RecordKey, RsvpView, View, Word};
 use crate::event::Did;
+use crate::event::Refusal;
 
 pub(super) async fn words(connection: &mut PgConnection, words: &[(&RecordKey, &Word)]) -> Result<(), sqlx::Error> {
     if words.is_empty() {
@@ -41,15 +42,17 @@ pub(super) async fn accounts(
     let states = || accounts.iter().map(|(_, state)| state);
     sqlx::query(
         "insert into accounts
-             (did, handle, active, status, hidden, status_time, status_seq, handle_time, handle_seq, snapshot_rev)
+             (did, handle, active, status, hidden, status_time, status_seq, handle_time, handle_seq, snapshot_rev,
+              refused, standing_time)
          select * from unnest(
              $1::text[], $2::text[], $3::boolean[], $4::text[], $5::boolean[], $6::timestamptz[], $7::bigint[],
-             $8::timestamptz[], $9::bigint[], $10::text[]
+             $8::timestamptz[], $9::bigint[], $10::text[], $11::text[], $12::timestamptz[]
          )
          on conflict (did) do update set
              handle = excluded.handle, active = excluded.active, status = excluded.status, hidden = excluded.hidden,
              status_time = excluded.status_time, status_seq = excluded.status_seq, handle_time = excluded.handle_time,
-             handle_seq = excluded.handle_seq, snapshot_rev = excluded.snapshot_rev",
+             handle_seq = excluded.handle_seq, snapshot_rev = excluded.snapshot_rev, refused = excluded.refused,
+             standing_time = excluded.standing_time",
     )
     .bind(accounts.iter().map(|(did, _)| did.as_str()).collect::<Vec<_>>())
     .bind(states().map(|s| s.handle.as_ref().map(|h| h.as_str())).collect::<Vec<_>>())
@@ -61,6 +64,8 @@ pub(super) async fn accounts(
     .bind(states().map(|s| s.handle_spoken.map(|t| t.0)).collect::<Vec<_>>())
     .bind(states().map(|s| s.handle_spoken.map(|t| t.1)).collect::<Vec<_>>())
     .bind(states().map(|s| s.snapshot.map(|r| r.to_string())).collect::<Vec<_>>())
+    .bind(states().map(|s| s.refused.map(Refusal::as_str)).collect::<Vec<_>>())
+    .bind(states().map(|s| s.standing_at).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

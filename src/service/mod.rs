@@ -6,8 +6,8 @@
 
 pub mod backfill;
 pub mod lead;
-pub mod lists;
 pub mod overview;
+pub mod policy;
 pub mod purge;
 pub mod replay;
 pub mod serve;

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
+use super::policy::Policies;
 use super::{lead, stop};
 use crate::config::Settings;
 use crate::db::Db;
@@ -69,7 +69,7 @@ pub async fn replay(
     stopped: watch::Receiver<bool>,
     waiting: impl FnMut(String),
 ) -> anyhow::Result<Option<Outcome>> {
-    let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
+    let policies = Policies::load(settings, db.as_ref().map(Db::pool)).await?;
     let trust = super::trust(settings, false)?;
     let (sink, known) = match &db {
         None => (Sink::Null, Default::default()),
@@ -97,7 +97,7 @@ pub async fn replay(
     let ingest = Ingest {
         judge: Judge::new(known, trust, Arc::default(), options.range),
         inquiries: Inquiries::none(),
-        policy,
+        policy: policies.current().clone(),
         cursors: Arc::new(Cursors::default()),
         position,
         health: Box::new(|_| {}),

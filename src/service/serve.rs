@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::policy::Policies;
 use super::upstreams::Upstreams;
-use super::{backfill, lead, lists, purge, stop};
+use super::{backfill, lead, purge, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
 use crate::api::{self, Health};
 use crate::config::Settings;
 use crate::db::Db;
 use crate::decode::Level;
-use crate::filter::Policy;
 use crate::ingest::{
     Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
     load_known, queue_incomplete,
@@ -52,8 +51,7 @@ pub async fn serve(
     stopped: watch::Receiver<bool>,
     ready: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
-    let seen = lists::Seen::now(&settings);
-    let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
+    let policies = Policies::load(&settings, Some(db.pool())).await?;
     let trust = super::trust(&settings, true)?;
     let network = Network::new(settings.network.clone())?;
     let cursors = Arc::new(Cursors::default());
@@ -87,12 +85,12 @@ pub async fn serve(
         }),
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
-    around.spawn(lists::watch(settings.clone(), seen, policy.clone(), ended.clone()));
+    around.spawn(policies.clone().watch(ended.clone()));
     around.spawn(report_upstreams(upstreams.clone(), health.clone(), ended.clone()));
     tokio::spawn(crate::telemetry::upkeep(metrics));
     ready(addresses);
 
-    let turn = Turn { db, settings, trust, network, policy, cursors, upstreams, health };
+    let turn = Turn { db, settings, trust, network, policies, cursors, upstreams, health };
     let outcome = turn.work(stopped).await;
     end.send_replace(true);
     while around.join_next().await.is_some() {}
@@ -121,7 +119,7 @@ struct Turn {
     settings: Settings,
     trust: Trust,
     network: Network,
-    policy: Arc<ArcSwap<Policy>>,
+    policies: Arc<Policies>,
     cursors: Arc<Cursors>,
     upstreams: Arc<Upstreams>,
     health: Arc<Health>,
@@ -159,6 +157,10 @@ impl Turn {
                     continue;
                 }
             };
+            if let Err(error) = self.policies.reload().await {
+                tracing::warn!("{error:#}; tried again");
+                continue;
+            }
             tracing::info!(accounts = known.0.len(), upstreams = cursors.len(), "appending to the log");
             self.cursors.reset(cursors);
             let unfinished = async {
@@ -203,21 +205,25 @@ impl Turn {
         });
         let (asks, asked) = mpsc::unbounded_channel();
         let (inlet, findings) = inlet();
-        let mut judge = Judge::new(known, self.trust.clone(), self.upstreams.resumes(), None);
+        let mut judge = Judge::new(known, self.trust.clone(), self.upstreams.resumes(), None)
+            .with_directory(self.settings.network.plc.as_str());
         let mut helpers = JoinSet::new();
         if self.trust.asks() {
             for did in judge.unidentified_accounts() {
                 asks.send(did).expect("the other end is in this scope");
             }
             let (network, pool) = (self.network.clone(), self.db.pool().clone());
-            helpers.spawn(Identifier { network, pool, inlet: inlet.clone(), asks: asked }.run(ended.clone()));
+            let (policy, on_move) = (self.policies.current().clone(), self.policies.on_move());
+            let identifier = Identifier { network, pool, inlet: inlet.clone(), asks: asked, policy, on_move };
+            helpers.spawn(identifier.run(ended.clone()));
             if self.settings.backfill.enabled {
-                let runner = backfill::Runner::new(&self.settings, &self.db, &self.network, &inlet, &self.policy);
+                let runner =
+                    backfill::Runner::new(&self.settings, &self.db, &self.network, &inlet, self.policies.current());
                 helpers.spawn(backfill::run(runner, true, ended.clone()));
             }
         }
         helpers.spawn(purge::keep_purging(self.db.clone(), self.settings.purge_after, ended.clone()));
-        drop(inlet);
+        helpers.spawn(self.policies.clone().tell(inlet, ended.clone()));
         // Kept beside ingest's own until ingest has ended: the projector follows the log for as long as one of them is there.
         let (position, head) = watch::channel(0);
         let following = position.clone();
@@ -226,7 +232,7 @@ impl Turn {
         let ingest = Ingest {
             judge,
             inquiries: Inquiries { asks, findings },
-            policy: self.policy.clone(),
+            policy: self.policies.current().clone(),
             cursors: self.cursors.clone(),
             position,
             health: report(&self.health, "log"),

@@ -87,7 +87,7 @@ mod tests {
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             super::describe_metrics();
-            RelayMetrics::new(&Upstream { kind: UpstreamKind::Relay, name: "relay.example".into() });
+            RelayMetrics::new(&Upstream::new(UpstreamKind::Relay, "relay.example"));
         });
         let rendered = handle.render();
         for series in [

@@ -26,13 +26,8 @@ async fn a_look_is_over_when_its_findings_are_stored() {
         host_overrides: vec![HostOverride::parse(sim.host_override()).unwrap()],
         ..NetworkOptions::default()
     };
-    let policy = Policy {
-        environment: Environment::parse("test").unwrap(),
-        collections: CollectionSet::parse([EVENT]).unwrap(),
-        dids: DidRule::Network,
-        allowed: Default::default(),
-        denied: Default::default(),
-    };
+    let environment = Environment::parse("test").unwrap();
+    let policy = Policy::new(environment, CollectionSet::parse([EVENT]).unwrap(), DidRule::Network);
     let (inlet, mut findings) = inlet();
     let resync = Resync {
         pool: index.db.pool().clone(),

@@ -51,7 +51,7 @@ impl Resync {
         let mut spool = spool.finish().await?;
         let head = read_head(&mut spool, root, target, proven).await?;
         let verification = Verification::Snapshot;
-        let mut rows = Rows::new(&self.inlet, &target.did, &target.upstream, head.rev, verification);
+        let mut rows = Rows::new(&self.inlet, &target.document, &target.upstream, head.rev, verification);
         let prefixes = prefixes(&self.policy.load().collections);
         read_tree(&mut spool, head.data, prefixes, &mut rows).await?;
         Ok(Snapshot { rows, rev: head.rev, data: Some(head.data), verification })

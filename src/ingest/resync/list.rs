@@ -21,7 +21,7 @@ impl Resync {
     ) -> Result<Snapshot<'a>, Trouble> {
         check_rev(latest.rev)?;
         let verification = Verification::Listed;
-        let mut rows = Rows::new(&self.inlet, &target.did, &target.upstream, latest.rev, verification);
+        let mut rows = Rows::new(&self.inlet, &target.document, &target.upstream, latest.rev, verification);
         for collection in self.listed_collections(target).await? {
             self.list_collection(target, &collection, &mut rows, moved).await?;
         }

@@ -33,10 +33,14 @@ pub use trouble::{Disposal, Trouble};
 use self::known::Known;
 use self::rows::Rows;
 use crate::decode::PublicKey;
-use crate::event::{AccountStatus, Cid, Did, DidDocument, Rev, Upstream, UpstreamKind, Verification};
+use crate::event::{
+    AccountStatus, Cid, Decision, Did, DidDocument, OriginRule, Refusal, Rev, Standing, Upstream, UpstreamKind,
+    Verification,
+};
 use crate::event_log::live_records_without;
-use crate::filter::Policy;
+use crate::filter::{DropReason, Policy};
 use crate::ingest::inlet::{Finding, FoundHandle, Inlet};
+use crate::ingest::standing::{decide_by_document, decide_missing};
 use crate::network::{Freshness, HostError, IdentityError, LatestCommit, Network, RepoProblem, authority};
 use crate::source::backfill::{Outcome, Reason, Strategy, record_fetch};
 use crate::telemetry::crash_point;
@@ -111,9 +115,13 @@ struct Snapshot<'a> {
 }
 
 impl Resync {
-    /// Whether the policy takes this account at all.
-    pub fn takes(&self, did: &Did) -> bool {
-        self.policy.load().refuses(did.as_str()).is_none()
+    /// Why the policy does not take this account, whoever it turns out to be.
+    pub fn shuts_out(&self, did: &Did) -> Option<Refusal> {
+        match self.policy.load().refuses(did.as_str()) {
+            None => None,
+            Some(DropReason::Denied) => Some(Refusal::Denied),
+            Some(_) => Some(Refusal::NotAllowed),
+        }
     }
 
     /// Whether the account is in scope.
@@ -133,24 +141,55 @@ impl Resync {
             Reason::FirstStart | Reason::NewAccount => Freshness::Cached,
             // An #identity event may have been missed too.
             Reason::Coverage | Reason::Gap => Freshness::NotOlderThan(self.document_age_max),
-            Reason::Desynchronized | Reason::Reactivated | Reason::Asked => Freshness::NotOlderThan(DOUBTED),
+            Reason::Desynchronized | Reason::Reactivated | Reason::Asked | Reason::Origin => {
+                Freshness::NotOlderThan(DOUBTED)
+            }
         };
         match self.document(did, freshness).await {
-            Ok(target) => Ok(target),
+            Ok(target) => self.let_in(target).await,
             Err(Trouble::Identity(error @ (IdentityError::NotFound | IdentityError::Tombstoned))) => {
-                let finding = Finding::NoIdentity { did: did.clone(), why: error.to_string() };
-                self.inlet.send(finding).await.map_err(|_| Trouble::IngestEnded)?;
+                self.send(Finding::NoIdentity { did: did.clone(), why: error.to_string() }).await?;
+                self.tell_refused(did, decide_missing(&self.policy.load(), did), None).await?;
                 Err(error.into())
             }
             Err(trouble) => Err(trouble),
         }
     }
 
+    /// Nothing is asked of the host of an account whose records may not enter.
+    async fn let_in(&self, target: Target) -> Result<Target, Trouble> {
+        let decision = decide_by_document(&self.policy.load(), &target.document);
+        match decision.standing {
+            Standing::Kept(_) => return Ok(target),
+            Standing::Refused(_) => {
+                self.tell_identity(&target, Some(FoundHandle::Unsaid)).await?;
+                self.tell_refused(&target.did, decision, Some(&target)).await?;
+            }
+            Standing::Held | Standing::Moved => {}
+        }
+        Err(Trouble::ShutOut(decision))
+    }
+
+    /// Tells ingest that an account was offered and is not fetched.
+    pub async fn refuse(&self, did: &Did, refusal: Refusal) -> Result<(), Trouble> {
+        let rule = if refusal == Refusal::Denied { OriginRule::DenyList } else { OriginRule::AllowlistMode };
+        self.tell_refused(did, Decision { standing: Standing::Refused(refusal), rule }, None).await
+    }
+
+    async fn tell_refused(&self, did: &Did, decision: Decision, target: Option<&Target>) -> Result<(), Trouble> {
+        let upstream = target.map_or_else(
+            || Arc::new(Upstream::new(UpstreamKind::Directory, "backfill")),
+            |target| target.upstream.clone(),
+        );
+        let pds = target.map(|target| target.endpoint.clone());
+        self.send(Finding::Refused { did: did.clone(), decision, upstream, pds }).await
+    }
+
     async fn document(&self, did: &Did, freshness: Freshness) -> Result<Target, Trouble> {
         let document = self.network.did_document(did, freshness).await?;
         let endpoint = document.pds.clone().ok_or(Trouble::Incomplete("PDS"))?;
         let host = authority(&endpoint).ok_or(Trouble::Incomplete("PDS that can be asked"))?;
-        let upstream = Arc::new(Upstream { kind: UpstreamKind::Pds, name: host.clone() });
+        let upstream = Arc::new(Upstream::new(UpstreamKind::Pds, host.clone()));
         Ok(Target { did: did.clone(), host, document, endpoint, upstream })
     }
 
@@ -162,7 +201,7 @@ impl Resync {
         match self.attempt(&target, reason, strategy).await {
             // A document that is no longer true looks like this: the account moved, or changed its key.
             Err(trouble) if is_about_identity(&trouble) => {
-                let fresh = self.document(&target.did, Freshness::Now).await?;
+                let fresh = self.let_in(self.document(&target.did, Freshness::Now).await?).await?;
                 if fresh.endpoint == target.endpoint && fresh.document.key == target.document.key {
                     return Err(trouble);
                 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::trouble::Trouble;
 use crate::decode::check_record;
-use crate::event::{Cid, Did, Nsid, Rev, Rkey, Upstream, Verification};
+use crate::event::{Cid, DidDocument, Nsid, Rev, Rkey, Upstream, Verification};
 use crate::ingest::inlet::{Finding, FoundRecord, Inlet};
 use crate::telemetry::crash_point;
 
@@ -19,7 +19,7 @@ const PIECE_BYTES: usize = 3_000_000;
 /// Collects what a repository holds at one revision.
 pub(super) struct Rows<'a> {
     inlet: &'a Inlet,
-    did: &'a Did,
+    document: &'a Arc<DidDocument>,
     upstream: &'a Arc<Upstream>,
     rev: Rev,
     verification: Verification,
@@ -34,14 +34,14 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub fn new(
         inlet: &'a Inlet,
-        did: &'a Did,
+        document: &'a Arc<DidDocument>,
         upstream: &'a Arc<Upstream>,
         rev: Rev,
         verification: Verification,
     ) -> Self {
         Rows {
             inlet,
-            did,
+            document,
             upstream,
             rev,
             verification,
@@ -71,7 +71,7 @@ impl<'a> Rows<'a> {
         };
         self.unusable += 1;
         if self.unusable == 1 {
-            tracing::warn!(did = %self.did, path, "a record of the repository cannot be used and is left out: {why}");
+            tracing::warn!(did = %self.document.did, path, "a record of the repository cannot be used and is left out: {why}");
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl<'a> Rows<'a> {
         }
         self.waiting_bytes = 0;
         let piece = Finding::Records {
-            did: self.did.clone(),
+            document: self.document.clone(),
             rev: self.rev,
             upstream: self.upstream.clone(),
             verification: self.verification,

@@ -43,7 +43,7 @@ impl Resync {
             return Err(Trouble::Refused(what));
         }
         let verification = Verification::Snapshot;
-        let mut rows = Rows::new(&self.inlet, &target.did, &target.upstream, head.rev, verification);
+        let mut rows = Rows::new(&self.inlet, &target.document, &target.upstream, head.rev, verification);
         read_tree(&mut source, head.data, prefixes(&collections), &mut rows).await?;
         Ok(Snapshot { rows, rev: head.rev, data: Some(head.data), verification })
     }

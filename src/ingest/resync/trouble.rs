@@ -1,6 +1,6 @@
 //! Why a repository could not be compared or fetched: what it is called, whose fault it is, and what to do about it.
 
-use crate::event::Rev;
+use crate::event::{Decision, Rev};
 use crate::network::{HostError, HostErrorKind, IdentityError};
 use crate::source::backfill::{Outcome, Strategy};
 
@@ -36,6 +36,9 @@ pub enum Trouble {
     /// The account lives on another host by now.
     #[error("the account lives on another host by now")]
     Elsewhere,
+    /// Its records may not enter, or not before more is known.
+    #[error("{}: {}", .0.standing.as_str(), .0.rule.says())]
+    ShutOut(Decision),
     /// The repository was written to while it was read.
     #[error("the repository changes faster than it can be read")]
     MovedOn,
@@ -85,6 +88,8 @@ impl Trouble {
         match self {
             Trouble::Identity(IdentityError::Tombstoned) => Outcome::Tombstoned,
             Trouble::Identity(_) | Trouble::Incomplete(_) => Outcome::IdentityUnresolved,
+            Trouble::ShutOut(decision) if decision.standing.refused().is_some() => Outcome::NotAllowed,
+            Trouble::ShutOut(_) => Outcome::IdentityUnresolved,
             Trouble::Host(error) if error.repo_problem().is_some() => Outcome::NotFound,
             Trouble::Host(error) => match &error.kind {
                 HostErrorKind::RateLimited { .. } => Outcome::RateLimited,
@@ -130,6 +135,7 @@ impl Trouble {
             | Trouble::Elsewhere
             | Trouble::MovedOn
             | Trouble::Missing(_)
+            | Trouble::ShutOut(_)
             | Trouble::NotTaken => Disposal::Retry,
             Trouble::Identity(_) | Trouble::Incomplete(_) | Trouble::Refused(_) | Trouble::RolledBack { .. } => {
                 Disposal::GiveUp

@@ -95,7 +95,7 @@ pub async fn candidates(runner: &Runner, asked: &Asked) -> (BTreeSet<Did>, Vec<(
     if !dids.is_empty() {
         // Named, and nobody else.
     } else if policy.dids == DidRule::Allowlist && !lists_always {
-        dids.extend(policy.allowed.iter().cloned());
+        dids.extend(policy.named());
     } else {
         let collections = match asked.collections.is_empty() {
             true => policy.collections.names().iter().filter_map(|name| Nsid::parse(name).ok()).collect(),

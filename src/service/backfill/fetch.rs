@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -18,10 +17,10 @@ use crate::config::Settings;
 use crate::db::Db;
 use crate::event::{Did, Nsid};
 use crate::event_log::Appender;
-use crate::filter::Policy;
 use crate::ingest::{Cursors, Identifier, Ingest, Inlet, Inquiries, Judge, Sink, Trust, inlet, load_known};
 use crate::network::Network;
 use crate::projection::Projector;
+use crate::service::policy::Policies;
 use crate::service::{lead, stop};
 use crate::source::backfill::{
     self, HostSummary, HostTrouble, JobRequest, JobView, QueueCounts, Reason, Strategy, enqueue,
@@ -94,10 +93,10 @@ pub async fn fetch(
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Fetched> {
     let started = Instant::now();
-    let policy = Arc::new(ArcSwap::from_pointee(settings.policy()?));
+    let policies = Policies::load(settings, Some(db.pool())).await?;
     let network = Network::new(settings.network.clone())?;
     let (inlet, findings) = inlet();
-    let mut runner = Runner::new(settings, db, &network, &inlet, &policy);
+    let mut runner = Runner::new(settings, db, &network, &inlet, policies.current());
     if !asked.places.is_empty() {
         runner.places = asked.places.clone();
     }
@@ -113,7 +112,8 @@ pub async fn fetch(
     let mut work = JoinSet::new();
     if let Some(leading) = leading {
         let (deliverer, jobs) = (runner.clone(), ended.clone());
-        work.spawn(append(db.clone(), leading, policy.clone(), network.clone(), inlet, findings, ended.clone()));
+        let plc = settings.network.plc.as_str().to_owned();
+        work.spawn(append(db.clone(), leading, (policies, plc), network.clone(), inlet, findings, ended.clone()));
         tokio::spawn(super::run(deliverer, false, jobs));
     } else {
         drop((inlet, findings));
@@ -177,7 +177,7 @@ async fn queue(runner: &Runner, asked: &Asked, watching: &Watch) -> anyhow::Resu
 async fn append(
     db: Db,
     (appender, name): (Appender, String),
-    policy: Arc<ArcSwap<Policy>>,
+    (policies, plc): (Arc<Policies>, String),
     network: Network,
     inlet: Inlet,
     findings: crate::ingest::Findings,
@@ -186,7 +186,7 @@ async fn append(
     let (out, deliveries) = delivery_queue(QueueLimits::default());
     let (asks, asked) = mpsc::unbounded_channel();
     let known = load_known(db.pool()).await?;
-    let judge = Judge::new(known, Trust::Resolved, Arc::default(), None);
+    let judge = Judge::new(known, Trust::Resolved, Arc::default(), None).with_directory(&plc);
     let (position, head) = watch::channel(0);
     let warn = |result: Result<(), String>| {
         if let Err(problem) = result {
@@ -194,7 +194,9 @@ async fn append(
         }
     };
     let projecting = tokio::spawn(Projector { db: db.clone(), health: Box::new(warn) }.run(head));
-    let identifier = Identifier { network, pool: db.pool().clone(), inlet, asks: asked };
+    let (pool, policy, on_move) = (db.pool().clone(), policies.current().clone(), policies.on_move());
+    let telling = tokio::spawn(policies.tell(inlet.clone(), ended.clone()));
+    let identifier = Identifier { network, pool, inlet, asks: asked, policy: policy.clone(), on_move };
     let identifying = tokio::spawn(identifier.run(ended.clone()));
     let closing = tokio::spawn(async move {
         stop::wait(ended).await;
@@ -213,6 +215,7 @@ async fn append(
     let outcome = ingest.run(deliveries, sink).await;
     closing.abort();
     identifying.await.context("the look-up of accounts panicked")?;
+    telling.await.context("the telling of changed lists panicked")?;
     projecting.await.context("the projector panicked")??;
     outcome?;
     Ok(())

@@ -33,7 +33,10 @@ static FAILURES: std::sync::LazyLock<LogBudget> = std::sync::LazyLock::new(|| Lo
 pub(super) async fn work(runner: Runner, job: Job, busy: Busy, stopped: watch::Receiver<bool>) {
     let pool = &runner.resync.pool;
     crash_point("job claimed");
-    if !runner.resync.takes(&job.did) {
+    if let Some(refusal) = runner.resync.shuts_out(&job.did) {
+        if let Err(trouble) = runner.resync.refuse(&job.did, refusal).await {
+            return settle_trouble(&runner, &job, None, trouble, &stopped).await;
+        }
         persist(&stopped, || finish(pool, &job.did, Outcome::NotAllowed, None, None, (0, 0))).await;
         count_outcome(Outcome::NotAllowed);
         return;

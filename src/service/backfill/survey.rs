@@ -101,7 +101,7 @@ pub async fn survey(
     };
     if policy.dids == DidRule::Allowlist && !survey.lists_always {
         // The list is complete by itself: nobody else may enter.
-        let requests: Vec<JobRequest> = policy.allowed.iter().filter_map(request).collect();
+        let requests: Vec<JobRequest> = policy.named().filter_map(|did| request(&did)).collect();
         listed(requests.len() as u64);
         enqueue(&mut *pool.acquire().await?, &requests).await?;
         return Ok(Vec::new());

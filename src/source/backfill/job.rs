@@ -70,6 +70,8 @@ words!(
         Coverage = "coverage",
         /// It came back after its content was thrown away.
         Reactivated = "reactivated",
+        /// It may enter again, or somebody listed it.
+        Origin = "origin",
         /// Somebody asked for it.
         Asked = "asked",
     }
@@ -81,6 +83,7 @@ impl Reason {
         match self {
             Reason::Asked => 60,
             Reason::Desynchronized => 50,
+            Reason::Origin => 45,
             Reason::Reactivated => 40,
             Reason::NewAccount => 30,
             Reason::Gap => 20,

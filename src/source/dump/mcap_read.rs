@@ -190,7 +190,7 @@ impl McapReader {
 
     fn channel(&mut self, id: u16, name: &str, kind: &str, info: &mut DumpInfo) {
         let kind = UpstreamKind::from_word(kind).unwrap_or(UpstreamKind::Dump);
-        let upstream = Upstream { kind, name: name.into() };
+        let upstream = Upstream::new(kind, name);
         // Two channels of one upstream, as in merged dumps, are one upstream.
         let known = info.upstreams.iter().find(|known| ***known == upstream).cloned();
         let upstream = known.unwrap_or_else(|| {

@@ -51,7 +51,7 @@ impl DumpReader {
         (&mut input).take(8).read_to_end(&mut head).map_err(|error| error.to_string())?;
         let format = DumpFormat::detect(&head, path)?;
         let name = stem(path);
-        let stem = Arc::new(Upstream { kind: UpstreamKind::Dump, name: name.as_str().into() });
+        let stem = Arc::new(Upstream::new(UpstreamKind::Dump, name.as_str()));
         let mut info = DumpInfo {
             format,
             name,

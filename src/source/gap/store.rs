@@ -91,7 +91,9 @@ pub async fn record(connection: &mut PgConnection, gaps: &[Gap]) -> Result<u64, 
         if (new || gap.kind == GapKind::NoCursor) && gap.kind.sweeps() {
             queued += sweep(connection, id, &gap.upstream).await?;
         }
-        if new {
+        if gap.kind == GapKind::NoCursor {
+            tracing::info!(upstream = %gap.upstream.name, accounts_queued = queued, "{}", gap.detail);
+        } else if new {
             tracing::warn!(
                 upstream = %gap.upstream.name, kind = gap.kind.as_str(), seq_before = gap.seq_before,
                 seq_after = gap.seq_after, accounts_queued = queued, "frames may be missing: {}", gap.detail,

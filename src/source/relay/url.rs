@@ -93,7 +93,7 @@ impl RelayUrl {
 
     /// The upstream that this address is.
     pub fn upstream(&self, kind: UpstreamKind) -> Upstream {
-        Upstream { kind, name: self.name().into() }
+        Upstream::new(kind, self.name())
     }
 
     /// What to dial to resume after `cursor`, or at the live edge without one.
