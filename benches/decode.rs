@@ -65,14 +65,12 @@ fn over_frames<'a>(
 }
 
 fn outline_and_filter(frames: &Frames) -> Contest<'_> {
-    let policy = Policy {
-        environment: Environment::parse("bench").expect("a literal that is a name"),
-        collections: CollectionSet::parse(["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"])
-            .expect("literals that are collections"),
-        dids: DidRule::Network,
-        allowed: Default::default(),
-        denied: Default::default(),
-    };
+    let collections = ["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"];
+    let policy = Policy::new(
+        Environment::parse("bench").expect("a literal that is a name"),
+        CollectionSet::parse(collections).expect("literals that are collections"),
+        DidRule::Network,
+    );
     let almanac = move |frame: &Bytes| {
         let outline = decode::outline(frame).expect("the generator writes frames");
         let verdict = filter::judge(&outline, &policy, |_| false).expect("the generator writes frames");
