@@ -88,7 +88,7 @@ create index quarantine_by_reason on ingest.quarantine (reason, id);
 create index quarantine_by_age on ingest.quarantine (quarantined_at);
 create index quarantine_to_release on ingest.quarantine (id) where release_asked_at is not null and released_at is null;
 
--- Every upstream that carried a commit of followed records, the first one too.
+-- Upstreams that carried a commit of followed records which was there already.
 create table ingest.sighting (
     did text collate "C" not null,
     rev text collate "C" not null,

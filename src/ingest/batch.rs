@@ -46,7 +46,7 @@ pub struct Batch {
     pub(super) quarantined: Vec<Quarantined>,
     /// Refused records that somebody asked to have judged again, and what became of each: an error says why it stays.
     pub(super) rejudged: Vec<(i64, Result<(), String>)>,
-    /// Commits of followed records, each with the upstream that carried it.
+    /// Commits of followed records that came again, each with the upstream that carried it.
     pub(super) sightings: Vec<Sighting>,
     /// Up to which number the changes of lists are in the log.
     pub(super) changes: Vec<i64>,

@@ -418,12 +418,15 @@ impl Judge {
     fn commit(&mut self, policy: &Policy, delivery: &Delivery, verdict: Verdict, commit: Commit, batch: &mut Batch) {
         if verdict == Verdict::Keep {
             self.enter(policy, &commit.did, delivery.seen_at, batch);
+        }
+        let decision = self.settle(policy, &commit.did, delivery.seen_at, batch);
+        let known = self.known.get_mut(&commit.did).expect("kept commits are of accounts in scope");
+        if verdict == Verdict::Keep && known.head.is_some_and(|(rev, _)| commit.rev <= rev) {
+            // Who brought it first stands in the log.
             let (did, upstream) = (commit.did.clone(), delivery.upstream.clone());
             let (seq, seen_at, live) = (Some(commit.seq), delivery.seen_at, delivery.live);
             batch.sightings.push(Sighting { did, rev: commit.rev, upstream, seq, seen_at, live });
         }
-        let decision = self.settle(policy, &commit.did, delivery.seen_at, batch);
-        let known = self.known.get_mut(&commit.did).expect("kept commits are of accounts in scope");
         let mut job = None;
         if self.trust.level() == decode::Level::None {
             known.saw(commit.rev, commit.data);

@@ -12,6 +12,7 @@ pub mod purge;
 pub mod replay;
 pub mod serve;
 pub mod stop;
+pub mod trace;
 mod upstreams;
 
 use anyhow::Context;
