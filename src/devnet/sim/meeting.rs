@@ -54,6 +54,18 @@ impl Sim {
         Ok(())
     }
 
+    /// The account's document names this PDS of the same network from now on, though the account stays where it is.
+    pub fn name_pds(&self, did: &str, host: usize) -> Result<(), SimError> {
+        let mut state = self.shared.lock();
+        state.check_host(host)?;
+        let who = state.find(did)?;
+        state.world.people[who].account.pds = state.hosts[host].url.clone();
+        state.publish_document(who);
+        let handle = Some(state.account(who).handle.clone());
+        state.identity(who, handle);
+        Ok(())
+    }
+
     /// An account of the DID of another network's account, with a key, a handle and a repository of its own.
     pub fn create_namesake(&self, did: &str, host: usize) -> Result<(), SimError> {
         let mut state = self.shared.lock();
