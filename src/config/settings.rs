@@ -147,6 +147,11 @@ impl Settings {
         })
     }
 
+    /// The accounts that the settings themselves list: allowed, and denied.
+    pub fn listed(&self) -> (&[Did], &[Did]) {
+        (&self.allow, &self.deny)
+    }
+
     /// The policy as it is now: settings and what stands in the list files.
     ///
     /// # Errors
