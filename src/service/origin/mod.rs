@@ -4,6 +4,7 @@
 //! change into its policy and puts it into the log. Always true: a change that is in the log is in force. Never: a verdict
 //! written by anybody but that process.
 
+mod desk;
 mod explain;
 mod links;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
+pub use desk::Desk;
 pub use explain::{Explanation, Facts, Looked, Ruling, explain};
 pub use links::{LinkWish, Unlinked, link, unlink};
 
