@@ -1,4 +1,5 @@
-//! The list of allowed accounts is changed while `serve` runs; and what is dropped is counted, by reasons that are all
+//! The file of allowed accounts is changed while `serve` runs, and whoever is taken off it is hidden until he is on it again;
+//! and what is dropped is counted, by reasons that are all
 //! there from the start.
 
 #[allow(dead_code)] // Parts of these are there for other tests.
@@ -10,7 +11,7 @@ mod support {
     pub mod serve;
 }
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -98,7 +99,9 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
     })
     .await;
 
-    let mut want = BTreeSet::new();
+    // What each account wrote while it was let in. What it wrote meanwhile is in quarantine.
+    let mut written: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut refused: BTreeMap<&str, i64> = [(ANNA, 0), (BELA, 0)].into();
     let mut dropped = 0.0;
     let rounds: [Round; 4] = [
         (None, "", &[ANNA]),
@@ -113,7 +116,14 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
             write_list(&list, lines);
             eventually(word, LIMIT, async || if heard(&serve) > before { Ok(()) } else { Err(String::new()) }).await;
         }
-        want.extend(let_in.iter().map(|did| format!("at://{did} e{}", round + 1)));
+        for did in [ANNA, BELA] {
+            match let_in.contains(&did) {
+                true => drop(written.entry(did).or_default().insert(format!("at://{did} e{}", round + 1))),
+                false => *refused.get_mut(did).unwrap() += 1,
+            }
+        }
+        // Whoever is not on the list shows with nothing, also not with what was there before.
+        let want: BTreeSet<String> = let_in.iter().flat_map(|did| written[did].clone()).collect();
         dropped += (2 - let_in.len()) as f64;
         let seq = 2 * (round + 1);
         relay.release(seq);
@@ -129,7 +139,21 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
         })
         .await;
         assert_eq!(serve.metric(&series(DropReason::NotAllowed)).await, Some(dropped), "round {}", round + 1);
+        let quarantined = "almanac_ingest_quarantined_records_total{reason=\"not_allowed\"}";
+        assert_eq!(serve.metric(quarantined).await, Some(dropped), "round {}", round + 1);
+        for (did, want) in &refused {
+            let there: i64 = sqlx::query_scalar(
+                "select count(*) from ingest.quarantine
+                 where did = $1 and reason = 'not_allowed' and rule = 12 and frame is not null",
+            )
+            .bind(did)
+            .fetch_one(db.pool())
+            .await
+            .unwrap();
+            assert_eq!(there, *want, "{did}, round {}", round + 1);
+        }
     }
+    assert_eq!(relay.connections(), 1, "the stream was interrupted");
     assert!(serve.running.log().contains("line 3"), "the broken line is not named");
 }
 

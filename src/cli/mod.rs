@@ -4,6 +4,7 @@
 //! Never: work that a room should do.
 
 mod backfill;
+mod changing;
 mod config;
 mod decode;
 #[cfg(feature = "devnet")]
@@ -12,7 +13,9 @@ mod demo;
 mod devnet;
 mod events;
 mod flags;
+mod identity;
 mod migrate;
+mod origin;
 mod postgres;
 mod purge;
 mod rebuild;
@@ -59,6 +62,10 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Compare every account with what its host shows
     VerifyCoverage(verify_coverage::CoverageArgs),
+    /// Who may enter: change it while a process serves, and tell what is decided of an account
+    Origin(origin::OriginArgs),
+    /// Which network accounts are our users'
+    Identity(identity::IdentityArgs),
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database
@@ -115,6 +122,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => return replay::run(&global, args).await,
         Command::Backfill(args) => return backfill::run(&global, args).await,
         Command::VerifyCoverage(args) => return verify_coverage::run(&global, args).await,
+        Command::Origin(args) => return origin::run(&global, args).await,
+        Command::Identity(args) => return identity::run(&global, args).await,
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;

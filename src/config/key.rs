@@ -46,6 +46,16 @@ pub const KEYS: &[Key] = &[
     text("log.filter", "ALMANAC_LOG", None, "such as almanac=debug,sqlx=warn"),
     text("listen.public", "ALMANAC_LISTEN", Some("127.0.0.1:8600"), "address of the XRPC queries"),
     text("listen.admin", "ALMANAC_ADMIN_LISTEN", Some("127.0.0.1:8601"), "address of health and metrics"),
+    Key {
+        secret: true,
+        ..text(
+            "listen.admin_token",
+            "ALMANAC_ADMIN_TOKEN",
+            None,
+            "opens /admin/origin to `Authorization: Bearer TOKEN`; without one it is closed",
+        )
+    },
+    text("listen.admin_token_file", "ALMANAC_ADMIN_TOKEN_FILE", None, "file that holds that token, instead"),
     list("source.relays", "ALMANAC_RELAYS", None, "relays to follow: host, wss://host or ws://host:port"),
     list("source.pdses", "ALMANAC_PDSES", None, "PDSes to follow directly, the same way"),
     text("source.ca_file", "ALMANAC_CA_FILE", None, "PEM file of further certificate authorities to trust"),

@@ -11,6 +11,7 @@ mod key;
 mod layers;
 mod network;
 mod settings;
+mod token;
 
 pub use age::age_text;
 pub use backfill::BackfillSettings;

@@ -9,6 +9,8 @@ use chrono::TimeDelta;
 use super::age::parse_age;
 use super::backfill::{self, BackfillSettings};
 use super::layers::{ConfigError, Layers};
+use super::token::TokenFrom;
+use crate::api::admin::AdminToken;
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
 use crate::event::{Did, Environment};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub listen_public: SocketAddr,
     /// Address of health and metrics.
     pub listen_admin: SocketAddr,
+    /// What opens the admin listener's writing side; see [`Settings::admin_token`].
+    admin_token: Option<TokenFrom>,
     /// Relays to follow.
     pub relays: Vec<RelayUrl>,
     /// PDSes to follow directly.
@@ -124,6 +128,7 @@ impl Settings {
             log_filter: parse("log.filter").map(str::to_owned),
             listen_public: address("listen.public")?,
             listen_admin: address("listen.admin")?,
+            admin_token: TokenFrom::settings(layers)?,
             verify: parse("verify.level")
                 .map(|word| {
                     Level::from_word(word).ok_or_else(|| layers.refuse("verify.level", "none, signature or full"))
@@ -145,6 +150,20 @@ impl Settings {
             allow: dids("filter.allow")?,
             deny: dids("filter.deny")?,
         })
+    }
+
+    /// What opens the admin listener's writing side, if that is set. A file is read now: only the process that serves needs
+    /// to be able to read it.
+    ///
+    /// # Errors
+    /// A token file that cannot be read, or holds no usable token.
+    pub fn admin_token(&self) -> Result<Option<AdminToken>, ConfigError> {
+        self.admin_token.as_ref().map(TokenFrom::token).transpose()
+    }
+
+    /// The accounts that the settings themselves list: allowed, and denied.
+    pub fn listed(&self) -> (&[Did], &[Did]) {
+        (&self.allow, &self.deny)
     }
 
     /// The policy as it is now: settings and what stands in the list files.

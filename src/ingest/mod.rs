@@ -38,7 +38,8 @@ pub use judge::{HostWord, Judge, SeqRange};
 pub use known::{Hosting, Known, KnownRepos, RepoState, Waiting, Who};
 pub use pipeline::{Ingest, IngestError, Report, Sink};
 pub use repos::{RepoView, load_repos};
-pub use scope::{Cursor, Cursors, load_cursors, load_known, load_scope, queue_incomplete};
+pub use scope::{Cursor, Cursors, load_account, load_cursors, load_known, load_scope, queue_incomplete};
+pub use standing::{decide_over, identity_of};
 pub use tally::{Tally, register_metrics};
 pub use trust::{Given, Trust};
 

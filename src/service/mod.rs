@@ -6,6 +6,7 @@
 
 pub mod backfill;
 pub mod lead;
+pub mod origin;
 pub mod overview;
 pub mod policy;
 pub mod purge;

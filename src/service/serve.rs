@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::policy::Policies;
 use super::upstreams::Upstreams;
-use super::{backfill, lead, purge, stop};
+use super::{backfill, lead, origin, purge, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
 use crate::api::{self, Health};
@@ -53,6 +53,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let policies = Policies::load(&settings, Some(db.pool())).await?;
     let trust = super::trust(&settings, true)?;
+    let token = settings.admin_token()?;
     let network = Network::new(settings.network.clone())?;
     let cursors = Arc::new(Cursors::default());
     let upstreams = Arc::new(Upstreams::new(&settings, cursors.clone()));
@@ -83,6 +84,13 @@ pub async fn serve(
                 Box::pin(std::future::ready(()))
             })
         }),
+        token,
+        origin: Some(Arc::new(origin::Desk {
+            pool: db.pool().clone(),
+            settings: Arc::new(settings.clone()),
+            policies: policies.clone(),
+            trust: trust.clone(),
+        })),
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
     around.spawn(policies.clone().watch(ended.clone()));

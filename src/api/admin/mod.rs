@@ -1,13 +1,17 @@
 //! The admin listener: health, metrics and state, for the operator and the operator's machinery.
 //!
-//! It has no login of its own: it listens on loopback unless it is told otherwise, and everything on it only reads.
+//! It listens on loopback unless it is told otherwise. What only reads is open to whoever reaches it; who may enter is shown
+//! and changed for a token alone ([`AdminToken`]), and for nobody while none is set.
+
+mod origin;
+mod token;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +21,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use sqlx::PgPool;
 
+use self::origin::BODY_MAX_BYTES;
 use super::health::{Check, Health};
 use super::measure;
 use super::queries::StatusView;
@@ -24,6 +29,9 @@ use super::upstream::Upstreams;
 use super::xrpc::XrpcError;
 use crate::event::Environment;
 use crate::projection::query::{ping, status};
+
+pub use origin::{DeskError, OriginDesk, OriginWish, Told};
+pub use token::AdminToken;
 
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -48,11 +56,22 @@ pub struct AdminState {
     pub metrics: PrometheusHandle,
     /// Called before each scrape.
     pub refresh: Option<Refresh>,
+    /// What opens the addresses that need a token.
+    pub token: Option<AdminToken>,
+    /// Knows and changes who may enter.
+    pub origin: Option<Arc<dyn OriginDesk>>,
 }
 
 /// The addresses of the admin listener.
 pub fn router(state: AdminState) -> Router {
+    let guard = from_fn_with_state(state.token.clone().map(Arc::new), token::guard);
+    let guarded = Router::new()
+        .route("/admin/origin", get(origin::view).post(origin::change))
+        .route("/admin/origin/explain", get(origin::explain))
+        .route_layer(guard)
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES));
     Router::new()
+        .merge(guarded)
         .route("/", get(home))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
@@ -60,16 +79,16 @@ pub fn router(state: AdminState) -> Router {
         .route("/admin/status", get(admin_status))
         .fallback(async || {
             XrpcError::no_such_address(
-                "there is nothing at this address; see /health/live, /health/ready, /metrics and /admin/status",
+                "there is nothing at this address; see /health/live, /health/ready, /metrics, /admin/status and /admin/origin",
             )
         })
-        .method_not_allowed_fallback(async || XrpcError::method_not_allowed("use GET"))
+        .method_not_allowed_fallback(async || XrpcError::method_not_allowed("use GET; only /admin/origin takes POST"))
         .layer(from_fn_with_state(REQUEST_LIMIT, measure::within))
         .with_state(state)
 }
 
 async fn home() -> &'static str {
-    "Almanac, for its operator\n\n/health/live\n/health/ready\n/metrics\n/admin/status\n"
+    "Almanac, for its operator\n\n/health/live\n/health/ready\n/metrics\n/admin/status\n/admin/origin\n/admin/origin/explain?did=\n"
 }
 
 /// Alive: the process answers. Says nothing about anything else, so that no database outage makes a supervisor kill
