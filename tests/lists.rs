@@ -1,6 +1,5 @@
 //! The file of allowed accounts is changed while `serve` runs, and whoever is taken off it is hidden until he is on it again;
-//! and what is dropped is counted, by reasons that are all
-//! there from the start.
+//! and what is dropped is counted, by reasons that are all there from the start.
 
 #[allow(dead_code)] // Parts of these are there for other tests.
 mod support {
@@ -9,6 +8,7 @@ mod support {
     pub mod postgres;
     pub mod relay;
     pub mod serve;
+    pub mod writer;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,52 +16,23 @@ use std::path::Path;
 use std::time::Duration;
 
 use almanac::decode::Reason;
-use almanac::devnet::frames::{self, Stamp};
-use almanac::devnet::keys::{Curve, SigningKey};
-use almanac::devnet::{Frame, Repo, Tid, Write, cbor};
+use almanac::devnet::Frame;
 use almanac::filter::DropReason;
 use support::postgres::TestDb;
 use support::relay::Relay;
 use support::serve::{Serve, eventually};
+use support::writer::{EVENT, Writer};
 
-const EVENT: &str = "community.lexicon.calendar.event";
 const LIMIT: Duration = Duration::from_secs(60);
 
 const ANNA: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
 const BELA: &str = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb";
-
-/// An account that writes one event after the other.
-struct Writer {
-    did: &'static str,
-    repo: Repo,
-}
-
-/// One frame in which `writer` creates the event `rkey`.
-fn event(writer: &mut Writer, seq: i64, rkey: &str) -> Frame {
-    let micros = 1_760_000_000_000_000 + seq * 1_000_000;
-    let record = cbor::Value::map([
-        ("$type", cbor::Value::text(EVENT)),
-        ("name", cbor::Value::text(rkey)),
-        ("createdAt", cbor::Value::text("2026-11-22T08:00:00.000Z")),
-        ("startsAt", cbor::Value::text("2027-06-05T18:00:00.000Z")),
-    ])
-    .encode();
-    let write = Write::Create { path: format!("{EVENT}/{rkey}"), record };
-    let commit = writer.repo.apply(&[write], Tid::new(micros as u64, 1)).unwrap();
-    Frame { seq, bytes: frames::commit(Stamp { seq, did: writer.did, micros }, &commit) }
-}
 
 fn write_list(path: &Path, lines: &[&str]) {
     // As an editor does it: whole, or not at all.
     let new = path.with_extension("new");
     std::fs::write(&new, lines.join("\n")).unwrap();
     std::fs::rename(new, path).unwrap();
-}
-
-impl Writer {
-    fn new(did: &'static str, entropy: u8) -> Self {
-        Writer { did, repo: Repo::new(did, SigningKey::from_entropy(Curve::K256, [entropy; 32])) }
-    }
 }
 
 async fn shown(serve: &Serve) -> BTreeSet<String> {
@@ -85,7 +56,7 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
     for round in ["e1", "e2", "e3", "e4"] {
         for writer in [&mut anna, &mut bela] {
             let seq = frames.len() as i64 + 1;
-            frames.push(event(writer, seq, round));
+            frames.push(writer.event(seq, round));
         }
     }
     let relay = Relay::start(&frames).await;
@@ -161,9 +132,9 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
 async fn every_reason_is_counted_from_the_start() {
     let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
     let mut anna = Writer::new(ANNA, 1);
-    let mut bytes = event(&mut anna, 2, "e2").bytes;
+    let mut bytes = anna.event(2, "e2").bytes;
     bytes.truncate(bytes.len() - 1);
-    let frames = [event(&mut Writer::new(BELA, 2), 1, "e1"), Frame { seq: 2, bytes }];
+    let frames = [Writer::new(BELA, 2).event(1, "e1"), Frame { seq: 2, bytes }];
     let relay = Relay::start(&frames).await;
     let flags = ["--deny", BELA];
     let serve = Serve::start_with(db.url().expose(), &relay.url, folder.path(), &flags);

@@ -27,13 +27,17 @@ impl AdminToken {
     /// What is wrong with it, without the token.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.chars().count() < CHARACTERS_MIN {
-            return Err(format!("is shorter than {CHARACTERS_MIN} characters; `openssl rand -hex 32` makes a good one"));
+            return Err(format!(
+                "is shorter than {CHARACTERS_MIN} characters; `openssl rand -hex 32` makes a good one"
+            ));
         }
         let body = text.trim_end_matches('=');
         if body.is_empty() || !body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b)) {
-            return Err("has characters that a Bearer header cannot carry: letters, digits and -._~+/ can be used, and \
+            return Err(
+                "has characters that a Bearer header cannot carry: letters, digits and -._~+/ can be used, and \
                         = at the end"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         Ok(AdminToken(Sha256::digest(text).into()))
     }
@@ -60,7 +64,8 @@ pub(super) async fn guard(State(token): State<Option<Arc<AdminToken>>>, request:
         .into_response();
     };
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let given =
+        given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     match given {
         Some((_, given)) if token.is(given.trim()) => next.run(request).await,
         Some(_) => XrpcError::unauthorized("this is not the token in listen.admin_token").into_response(),
@@ -84,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_token_that_protects_nothing_or_cannot_be_sent_is_refused_without_being_told() {
-        for odd in ["", "secret", "0123456789 abcdef", "0123456789abcdé0", "================", "0123456789ab\u{7f}cdef"] {
+        for odd in ["", "secret", "0123456789 abcdef", "0123456789abcdé0", "================", "0123456789ab\u{7f}cdef"]
+        {
             let error = AdminToken::parse(odd).unwrap_err();
             assert!(odd.is_empty() || !error.contains(odd), "{error}");
         }
