@@ -13,6 +13,7 @@
 //!   `event_log` (append-only, one appender).
 //! - `identity`: which network account belongs to which of our users.
 //! - Outward: `projection` (the tables apps query), `api` (HTTP).
+//! - `pds`: what an operator runs beside a PDS.
 //! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, a simulated
 //!   network that signs really, with an encoder of its own and faults on demand.
 //!
@@ -49,6 +50,8 @@ pub mod identity;
 pub mod ingest;
 #[cfg(feature = "runtime")]
 pub mod network;
+#[cfg(feature = "runtime")]
+pub mod pds;
 #[cfg(feature = "runtime")]
 pub mod projection;
 #[cfg(feature = "runtime")]

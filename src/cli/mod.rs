@@ -11,6 +11,7 @@ mod decode;
 mod demo;
 #[cfg(feature = "devnet")]
 mod devnet;
+mod doctor;
 mod events;
 mod flags;
 mod identity;
@@ -84,6 +85,8 @@ enum Command {
     Migrate,
     /// Check or show the settings
     Config(config::ConfigArgs),
+    /// Look for what this environment shares with others
+    Doctor(doctor::DoctorArgs),
     /// The private PostgreSQL server in the data directory
     Postgres(postgres::PostgresArgs),
     /// A made-up network with really signed frames
@@ -138,6 +141,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Purge(args) => purge::run(&global, args).await?,
         Command::Migrate => migrate::run(&global).await?,
         Command::Config(args) => config::run(&global, args)?,
+        Command::Doctor(args) => return doctor::run(&global, &args),
         Command::Postgres(args) => postgres::run(args, &global.settings([])?.data_dir).await?,
         #[cfg(feature = "devnet")]
         Command::Devnet(args) => devnet::run(args).await?,

@@ -37,6 +37,12 @@ const fn list(name: &'static str, variable: &'static str, default: Option<&'stat
 /// Every setting, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
     text("environment", "ALMANAC_ENVIRONMENT", Some("local"), "stamped on the database and on every event"),
+    text(
+        "environment_kind",
+        "ALMANAC_ENVIRONMENT_KIND",
+        None,
+        "production or development; unset: production when the environment is called production or prod",
+    ),
     text("data_dir", "ALMANAC_DATA_DIR", None, "where the private database, dumps and keys live"),
     Key {
         secret: true,
@@ -162,6 +168,45 @@ pub const KEYS: &[Key] = &[
         "ALMANAC_ORIGIN_HANDLES",
         None,
         "which environment handles belong to: SUFFIX=ENVIRONMENT, such as .dev.example.org=dev",
+    ),
+    text(
+        "pds.env_file",
+        "ALMANAC_PDS_ENV_FILE",
+        None,
+        "env file of this environment's PDS (pds.env), for `doctor isolation` and `config show --public`",
+    ),
+    list("isolation.pds_hosts", "ALMANAC_ISOLATION_PDS_HOSTS", None, "further PDSes of this environment, by host"),
+    list(
+        "isolation.handle_domains",
+        "ALMANAC_ISOLATION_HANDLE_DOMAINS",
+        None,
+        "further suffixes of its accounts' handles, such as .dev.example.org",
+    ),
+    list(
+        "isolation.crawlers",
+        "ALMANAC_ISOLATION_CRAWLERS",
+        None,
+        "relays that its PDSes ask to crawl them, where pds.env_file is not at hand",
+    ),
+    text("isolation.plc", "ALMANAC_ISOLATION_PLC", None, "directory to which its PDSes write, the same"),
+    text(
+        "isolation.database",
+        "ALMANAC_ISOLATION_DATABASE",
+        None,
+        "what others are told of where the database is; unset: host, port and name, or machine and data directory",
+    ),
+    list(
+        "isolation.webhook_hosts",
+        "ALMANAC_ISOLATION_WEBHOOK_HOSTS",
+        None,
+        "further hosts that are told of what happens in it",
+    ),
+    list("isolation.mail_hosts", "ALMANAC_ISOLATION_MAIL_HOSTS", None, "further hosts through which it sends mail"),
+    list(
+        "isolation.fingerprints",
+        "ALMANAC_ISOLATION_FINGERPRINTS",
+        None,
+        "fingerprints of further secrets, NAME=16 hex digits, as `config show --public` prints them",
     ),
     text(
         "accounts.purge_after",

@@ -131,7 +131,7 @@ impl Layers {
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let refuse = |why: String| ConfigError::File { path: path.to_owned(), why };
         let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(format!("not valid TOML: {e}")))?;
+        let table = parse_toml(&text).map_err(refuse)?;
         let mut flat = Vec::new();
         flatten("", table, &mut flat);
         for (name, value) in flat {
@@ -183,11 +183,37 @@ impl Layers {
             let (value, source) = match self.0.get(key.name) {
                 None => (None, "unset".to_owned()),
                 Some((_, source)) if key.secret => (Some("(set, not shown)".to_owned()), source.to_string()),
-                Some((values, source)) => (Some(values.join(", ")), source.to_string()),
+                Some((values, source)) => {
+                    let values: Vec<_> = values.iter().map(|value| without_account(value)).collect();
+                    (Some(values.join(", ")), source.to_string())
+                }
             };
             Shown { key: key.name, value, source, help: key.help }
         };
         KEYS.iter().map(shown).collect()
+    }
+}
+
+/// Reads a settings file's text. An error tells the line by its number and does not repeat it: a secret may stand there.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn parse_toml(text: &str) -> Result<toml::Table, String> {
+    text.parse().map_err(|e: toml::de::Error| {
+        let before = e.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(String::new(), |before| format!(", line {}", before.matches('\n').count() + 1));
+        format!("not valid TOML{line}: {}", e.message())
+    })
+}
+
+/// An address in a setting that holds a user name and password by mistake is shown without them: settings are shown also
+/// when they are refused.
+fn without_account(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    // A password may hold a slash that nobody escaped.
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => value.to_owned(),
     }
 }
 

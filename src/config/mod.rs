@@ -7,6 +7,7 @@
 mod age;
 mod backfill;
 mod did_docs;
+mod isolation;
 mod key;
 mod layers;
 mod network;
@@ -16,8 +17,9 @@ mod token;
 pub use age::age_text;
 pub use backfill::BackfillSettings;
 pub use did_docs::{DidDocs, DidDocsError};
+pub use isolation::{IsolationSettings, fingerprint};
 pub use key::{KEYS, Key};
-pub use layers::{ConfigError, Layers, Shown, Source};
+pub use layers::{ConfigError, Layers, Shown, Source, parse_toml};
 pub use settings::Settings;
 
 #[cfg(test)]

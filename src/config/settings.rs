@@ -8,12 +8,13 @@ use chrono::TimeDelta;
 
 use super::age::parse_age;
 use super::backfill::{self, BackfillSettings};
+use super::isolation::{self, IsolationSettings};
 use super::layers::{ConfigError, Layers};
 use super::token::TokenFrom;
 use crate::api::admin::AdminToken;
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
-use crate::event::{Did, Environment};
+use crate::event::{Did, Environment, EnvironmentKind};
 use crate::filter::{CollectionSet, DidRule, DidSet, Places, Policy};
 use crate::network::NetworkOptions;
 use crate::source::relay::{ExtraCa, RelayUrl};
@@ -26,6 +27,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Whether somebody named it; else it is the default.
     pub environment_named: bool,
+    /// What the environment is for.
+    pub environment_kind: EnvironmentKind,
     /// Where the private database, dumps and keys live.
     pub data_dir: PathBuf,
     /// Where the database is.
@@ -62,6 +65,10 @@ pub struct Settings {
     pub backfill: BackfillSettings,
     /// Which hosts and handles belong to which environment.
     pub places: Arc<Places>,
+    /// The env file of this environment's PDS. It is read only by what asks for it.
+    pub pds_env_file: Option<PathBuf>,
+    /// What other environments may know of this one.
+    pub isolation: IsolationSettings,
     collections: CollectionSet,
     dids: DidRule,
     allow: Vec<Did>,
@@ -78,6 +85,12 @@ impl Settings {
         let environment = parse("environment").unwrap_or("local");
         let environment = Environment::parse(environment)
             .map_err(|e| layers.refuse("environment", format!("{e}; write it like `production` or `dev-anna`")))?;
+        let environment_kind = match parse("environment_kind") {
+            Some(kind) => {
+                kind.parse().map_err(|e: String| layers.refuse("environment_kind", format!("{kind:?}: {e}")))?
+            }
+            None => EnvironmentKind::of(&environment),
+        };
         let data_dir = parse("data_dir").ok_or_else(|| layers.refuse("data_dir", "empty"))?;
         let data_dir = std::path::absolute(data_dir).map_err(|e| layers.refuse("data_dir", e))?;
         let database = match parse("database_url") {
@@ -121,6 +134,7 @@ impl Settings {
         };
         Ok(Settings {
             environment,
+            environment_kind,
             environment_named: layers.is_set("environment"),
             data_dir,
             database,
@@ -145,6 +159,8 @@ impl Settings {
                 .map_err(|e| layers.refuse("accounts.purge_after", e))?,
             backfill: backfill::settings(layers)?,
             places: Arc::new(places),
+            pds_env_file: parse("pds.env_file").map(PathBuf::from),
+            isolation: isolation::settings(layers)?,
             collections,
             dids: rule,
             allow: dids("filter.allow")?,
