@@ -50,6 +50,12 @@ pub async fn load_known(pool: &PgPool) -> Result<(KnownRepos, Holding), sqlx::Er
     Ok((known, holding))
 }
 
+/// The same of one account, without what waits for it; empty when it is not in scope.
+pub(super) async fn load_known_of(pool: &PgPool, did: &Did) -> Result<KnownRepos, sqlx::Error> {
+    let row = sqlx::query("select * from ingest.repo where did = $1").bind(did.as_str()).fetch_optional(pool).await?;
+    row.iter().map(remembered).collect()
+}
+
 fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
     fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
         sqlx::Error::Decode(Box::new(error))
@@ -99,6 +105,7 @@ fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
         hosting,
         waiting: None,
         asked: false,
+        answered_at: None,
     };
     Ok((Did::parse(row.try_get("did")?).map_err(damaged)?, known))
 }
