@@ -15,6 +15,7 @@ mod flags;
 mod migrate;
 mod postgres;
 mod purge;
+mod quarantine;
 mod rebuild;
 mod record;
 mod replay;
@@ -73,6 +74,8 @@ enum Command {
     Rebuild(rebuild::RebuildArgs),
     /// Take the records of accounts that were deleted long ago out of the log
     Purge(purge::PurgeArgs),
+    /// Refused records: look at them, have them judged again, throw them away
+    Quarantine(quarantine::QuarantineArgs),
     /// Bring the database's tables up to date
     Migrate,
     /// Check or show the settings
@@ -118,6 +121,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;
+            match args.relays.is_empty() {
+                true => settings.check_upstreams()?,
+                false => args.relays.iter().try_for_each(|relay| settings.check_host("--relay", &relay.name()))?,
+            }
             let configured: Vec<_> = settings.relays.iter().chain(&settings.pdses).cloned().collect();
             record::run(args, Some(settings.environment), &configured).await?;
         }
@@ -127,6 +134,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&global, args).await?,
         Command::Rebuild(args) => rebuild::run(&global, args).await?,
         Command::Purge(args) => purge::run(&global, args).await?,
+        Command::Quarantine(args) => return quarantine::run(&global, args).await,
         Command::Migrate => migrate::run(&global).await?,
         Command::Config(args) => config::run(&global, args)?,
         Command::Postgres(args) => postgres::run(args, &global.settings([])?.data_dir).await?,

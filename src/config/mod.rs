@@ -7,12 +7,13 @@
 mod age;
 mod backfill;
 mod did_docs;
+mod elsewhere;
 mod key;
 mod layers;
 mod network;
 mod settings;
 
-pub use age::age_text;
+pub use age::{age_text, parse_age};
 pub use backfill::BackfillSettings;
 pub use did_docs::{DidDocs, DidDocsError};
 pub use key::{KEYS, Key};

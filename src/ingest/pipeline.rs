@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::batch::Batch;
 use super::inlet::Inquiries;
 use super::judge::{HostWord, Judge};
-use super::scope::{self, Cursors};
 use super::quarantine::{self, Space};
+use super::scope::{self, Cursors};
 use super::{bystander, held, lists, sighting, tally::Tally};
 use crate::db::{Db, SessionId, passes};
 use crate::event::{Body, Delivery, Did, Environment, Position};
@@ -193,16 +193,17 @@ async fn append_all(
         let environment = policy.load().environment.clone();
         let (mut pause, mut patience) = (Duration::from_millis(50), PATIENCE);
         let appended = loop {
-            let error = match timeout(patience, append(&mut appender, &batch, &environment, verifies_handles, &space)).await {
-                Ok(Ok(appended)) => break appended,
-                Ok(Err(LogError::Replaced)) => return Err(IngestError::Replaced),
-                Ok(Err(LogError::Database(error))) => error,
-                Err(_) => {
-                    let late = no_answer(patience);
-                    patience = (patience * 2).min(PATIENCE_MAX);
-                    late
-                }
-            };
+            let error =
+                match timeout(patience, append(&mut appender, &batch, &environment, verifies_handles, &space)).await {
+                    Ok(Ok(appended)) => break appended,
+                    Ok(Err(LogError::Replaced)) => return Err(IngestError::Replaced),
+                    Ok(Err(LogError::Database(error))) => error,
+                    Err(_) => {
+                        let late = no_answer(patience);
+                        patience = (patience * 2).min(PATIENCE_MAX);
+                        late
+                    }
+                };
             if !passes(&error) {
                 return Err(error.into());
             }

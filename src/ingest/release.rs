@@ -49,7 +49,7 @@ impl Judge {
         }
         let Some(delivery) = delivery else {
             self.job(did, JobReason::Origin, batch);
-            return Rejudged::Released("released: its repository is fetched");
+            return Rejudged::Released("released: its repository is queued to be fetched");
         };
         let refused = |reject: decode::Reject| Rejudged::Refused(reject.to_string());
         let outline = match decode::outline(&delivery.frame) {

@@ -145,7 +145,11 @@ pub fn register_metrics() {
         counter!("almanac_ingest_quarantined_records_total", "reason" => reason).increment(0);
     }
     let reasons: Vec<&'static str> = quarantine_reasons().collect();
-    register_gauge("almanac_ingest_quarantine_records", "Refused frames in quarantine now, by reason", &[("reason", &reasons)]);
+    register_gauge(
+        "almanac_ingest_quarantine_records",
+        "Refused frames in quarantine now, by reason",
+        &[("reason", &reasons)],
+    );
     register_gauge("almanac_ingest_quarantine_bytes", "What quarantine takes of the disk now, about", &[]);
     let help = "Refused frames for which quarantine had no room";
     count("almanac_ingest_quarantine_overflow_total", help, &[]);

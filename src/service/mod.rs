@@ -9,6 +9,7 @@ pub mod lead;
 pub mod overview;
 pub mod policy;
 pub mod purge;
+pub mod quarantine;
 pub mod replay;
 pub mod serve;
 pub mod stop;

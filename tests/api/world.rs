@@ -65,6 +65,7 @@ impl Listeners {
             upstreams,
             metrics: recorder(),
             refresh: Some(Arc::new(|| Box::pin(async { metrics::gauge!("almanac_projection_lag_events").set(5.0) }))),
+            quarantine: None,
         };
         let (mut addresses, mut stop, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for router in [api::public::router(public), api::admin::router(admin)] {

@@ -173,10 +173,10 @@ pub async fn ask_release(pool: &PgPool, which: &Which, who: &str) -> Result<Vec<
     Ok(ids)
 }
 
-/// Some of the entries that are to be judged again, beyond `after`, in order of number.
-pub async fn asked(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select id from ingest.quarantine where release_asked_at is not null and released_at is null and id > $1
+/// Some of the entries that are to be judged again, with when that was asked, beyond `after`, in order of number.
+pub async fn asked(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<(i64, DateTime<Utc>)>, sqlx::Error> {
+    sqlx::query_as(
+        "select id, release_asked_at from ingest.quarantine where release_asked_at is not null and released_at is null and id > $1
          order by id limit $2",
     )
     .bind(after)

@@ -17,9 +17,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 pub use clean::{Cleaned, clean, purge};
-pub use entries::{
-    Counts, Entry, Outcome, Which, ask_release, asked, counts, delivery, entry, frame, list, outcomes,
-};
+pub use entries::{Counts, Entry, Outcome, Which, ask_release, asked, counts, delivery, entry, frame, list, outcomes};
 pub use space::Space;
 pub(super) use store::store;
 

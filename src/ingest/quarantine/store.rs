@@ -104,7 +104,8 @@ async fn insert(connection: &mut PgConnection, rows: &[([u8; 16], &Quarantined, 
     .bind(rows.iter().map(|row| row.1.frame.as_deref()).collect::<Vec<Option<&[u8]>>>())
     .fetch_all(connection)
     .await?;
-    let weights: HashMap<&[u8], u64> = rows.iter().map(|(digest, refused, _)| (&digest[..], refused.weight())).collect();
+    let weights: HashMap<&[u8], u64> =
+        rows.iter().map(|(digest, refused, _)| (&digest[..], refused.weight())).collect();
     let mut bytes = 0;
     for row in written {
         if row.try_get("is_new")? {
