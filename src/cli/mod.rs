@@ -19,6 +19,7 @@ mod migrate;
 mod origin;
 mod postgres;
 mod purge;
+mod quarantine;
 mod rebuild;
 mod record;
 mod replay;
@@ -81,6 +82,8 @@ enum Command {
     Rebuild(rebuild::RebuildArgs),
     /// Take the records of accounts that were deleted long ago out of the log
     Purge(purge::PurgeArgs),
+    /// Refused records: look at them, have them judged again, throw them away
+    Quarantine(quarantine::QuarantineArgs),
     /// Bring the database's tables up to date
     Migrate,
     /// Check or show the settings
@@ -130,6 +133,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;
+            match args.relays.is_empty() {
+                true => settings.check_upstreams()?,
+                false => args.relays.iter().try_for_each(|relay| settings.check_host("--relay", &relay.name()))?,
+            }
             let configured: Vec<_> = settings.relays.iter().chain(&settings.pdses).cloned().collect();
             record::run(args, Some(settings.environment), &configured).await?;
         }
@@ -139,6 +146,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&global, args).await?,
         Command::Rebuild(args) => rebuild::run(&global, args).await?,
         Command::Purge(args) => purge::run(&global, args).await?,
+        Command::Quarantine(args) => return quarantine::run(&global, args).await,
         Command::Migrate => migrate::run(&global).await?,
         Command::Config(args) => config::run(&global, args)?,
         Command::Doctor(args) => return doctor::run(&global, &args),

@@ -209,6 +209,18 @@ pub const KEYS: &[Key] = &[
         "fingerprints of further secrets, NAME=16 hex digits, as `config show --public` prints them",
     ),
     text(
+        "quarantine.keep",
+        "ALMANAC_QUARANTINE_KEEP",
+        Some("30d"),
+        "how long refused records are kept for people to look at: a number and d, h, m or s",
+    ),
+    text(
+        "quarantine.bytes_max",
+        "ALMANAC_QUARANTINE_BYTES_MAX",
+        Some("1000000000"),
+        "beyond this many bytes the oldest refused records go",
+    ),
+    text(
         "accounts.purge_after",
         "ALMANAC_PURGE_AFTER",
         Some("30d"),

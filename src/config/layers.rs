@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::key::{Form, KEYS, Key, OTHER_VARIABLES};
 use crate::db::embedded;
+use crate::event::Environment;
 
 /// Settings that cannot be used: which, and what to write instead.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,21 @@ pub enum ConfigError {
         name: String,
         /// What was meant, perhaps.
         hint: String,
+    },
+    /// Something that this process is told to use belongs to another environment of ours.
+    #[error(
+        "setting `{setting}`: {what} belongs to the environment `{declared}` by origin.hosts, and this process is `{environment}`: \
+         take it out of `{setting}`, correct origin.hosts, or run as --environment {declared}"
+    )]
+    Elsewhere {
+        /// Which setting or flag names it.
+        setting: &'static str,
+        /// What it names.
+        what: String,
+        /// Whose it is.
+        declared: Environment,
+        /// What this process runs as.
+        environment: Environment,
     },
     /// A value that does not fit.
     #[error("setting `{name}` ({place}): {why}")]

@@ -7,6 +7,7 @@
 mod age;
 mod backfill;
 mod did_docs;
+mod elsewhere;
 mod isolation;
 mod key;
 mod layers;
@@ -14,7 +15,7 @@ mod network;
 mod settings;
 mod token;
 
-pub use age::age_text;
+pub use age::{age_text, parse_age};
 pub use backfill::BackfillSettings;
 pub use did_docs::{DidDocs, DidDocsError};
 pub use isolation::{IsolationSettings, fingerprint};

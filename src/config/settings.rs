@@ -61,6 +61,10 @@ pub struct Settings {
     pub deny_file: Option<PathBuf>,
     /// How long after an account was deleted its records leave the log.
     pub purge_after: TimeDelta,
+    /// How long refused records are kept.
+    pub quarantine_keep: TimeDelta,
+    /// Beyond this many bytes the oldest of them go.
+    pub quarantine_bytes_max: u64,
     /// How repositories are compared and fetched.
     pub backfill: BackfillSettings,
     /// Which hosts and handles belong to which environment.
@@ -157,6 +161,12 @@ impl Settings {
             deny_file: parse("filter.deny_file").map(PathBuf::from),
             purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
                 .map_err(|e| layers.refuse("accounts.purge_after", e))?,
+            quarantine_keep: parse_age(parse("quarantine.keep").unwrap_or_default())
+                .map_err(|e| layers.refuse("quarantine.keep", e))?,
+            quarantine_bytes_max: parse("quarantine.bytes_max")
+                .unwrap_or_default()
+                .parse()
+                .map_err(|_| layers.refuse("quarantine.bytes_max", "a whole number of bytes, such as 1000000000"))?,
             backfill: backfill::settings(layers)?,
             places: Arc::new(places),
             pds_env_file: parse("pds.env_file").map(PathBuf::from),

@@ -105,6 +105,7 @@ fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
         hosting,
         waiting: None,
         asked: false,
+        answered_at: None,
     };
     Ok((Did::parse(row.try_get("did")?).map_err(damaged)?, known))
 }

@@ -129,7 +129,7 @@ impl Judge {
             }
             UpstreamKind::Dump | UpstreamKind::Directory => upstream.declared.as_ref(),
         });
-        let direct = delivery.filter(|d| d.live && d.upstream.kind == UpstreamKind::Pds && self.trust.asks());
+        let direct = delivery.filter(|d| d.upstream.kind == UpstreamKind::Pds && self.trust.asks());
         let facts = Facts {
             did,
             declared,

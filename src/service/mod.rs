@@ -11,6 +11,7 @@ pub mod origin;
 pub mod overview;
 pub mod policy;
 pub mod purge;
+pub mod quarantine;
 pub mod replay;
 pub mod serve;
 pub mod stop;

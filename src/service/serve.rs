@@ -12,13 +12,14 @@ use tokio::task::JoinSet;
 
 use super::policy::Policies;
 use super::upstreams::Upstreams;
-use super::{backfill, lead, origin, purge, stop};
+use super::{backfill, lead, origin, purge, quarantine, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
 use crate::api::{self, Health};
 use crate::config::Settings;
 use crate::db::Db;
 use crate::decode::Level;
+use crate::ingest::quarantine::counts;
 use crate::ingest::{
     Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
     load_known, queue_incomplete,
@@ -51,6 +52,7 @@ pub async fn serve(
     stopped: watch::Receiver<bool>,
     ready: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
+    settings.check_upstreams()?;
     let policies = Policies::load(&settings, Some(db.pool())).await?;
     let trust = super::trust(&settings, true)?;
     let token = settings.admin_token()?;
@@ -91,6 +93,13 @@ pub async fn serve(
             policies: policies.clone(),
             trust: trust.clone(),
         })),
+        quarantine: Some({
+            let pool = db.pool().clone();
+            Arc::new(move || {
+                let pool = pool.clone();
+                Box::pin(async move { serde_json::to_value(counts(&pool).await.ok()?).ok() })
+            })
+        }),
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
     around.spawn(policies.clone().watch(ended.clone()));
@@ -213,8 +222,10 @@ impl Turn {
         });
         let (asks, asked) = mpsc::unbounded_channel();
         let (inlet, findings) = inlet();
+        let space = quarantine::space(self.db.pool(), &self.settings).await;
         let mut judge = Judge::new(known, self.trust.clone(), self.upstreams.resumes(), None)
-            .with_directory(self.settings.network.plc.as_str());
+            .with_directory(self.settings.network.plc.as_str())
+            .with_space(&space);
         let mut helpers = JoinSet::new();
         if self.trust.asks() {
             for did in judge.unidentified_accounts() {
@@ -231,6 +242,9 @@ impl Turn {
             }
         }
         helpers.spawn(purge::keep_purging(self.db.clone(), self.settings.purge_after, ended.clone()));
+        let (pool, keep) = (self.db.pool().clone(), self.settings.quarantine_keep);
+        helpers.spawn(quarantine::keep_clean(pool.clone(), space, keep, ended.clone()));
+        helpers.spawn(quarantine::tell(pool, inlet.clone(), ended.clone()));
         helpers.spawn(self.policies.clone().tell(inlet, ended.clone()));
         // Kept beside ingest's own until ingest has ended: the projector follows the log for as long as one of them is there.
         let (position, head) = watch::channel(0);

@@ -41,6 +41,9 @@ const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 /// Brings gauges up to date right before a scrape.
 pub type Refresh = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
+/// What is in quarantine, for `/admin/status`; `None` when that cannot be said now.
+pub type Quarantine = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<serde_json::Value>> + Send>> + Send + Sync>;
+
 /// What the admin listener answers from.
 #[derive(Clone)]
 pub struct AdminState {
@@ -60,6 +63,8 @@ pub struct AdminState {
     pub token: Option<AdminToken>,
     /// Knows and changes who may enter.
     pub origin: Option<Arc<dyn OriginDesk>>,
+    /// Counts what is in quarantine.
+    pub quarantine: Option<Quarantine>,
 }
 
 /// The addresses of the admin listener.
@@ -138,10 +143,18 @@ struct AdminStatus {
     #[serde(flatten)]
     status: StatusView,
     health: Readiness,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantine: Option<serde_json::Value>,
 }
 
 async fn admin_status(State(state): State<AdminState>) -> Result<Response, XrpcError> {
-    let (index, health) = tokio::join!(status(&state.pool), Readiness::find(&state));
+    let set_aside = async {
+        match &state.quarantine {
+            Some(count) => count().await,
+            None => None,
+        }
+    };
+    let (index, health, quarantine) = tokio::join!(status(&state.pool), Readiness::find(&state), set_aside);
     let status = StatusView::new(state.environment.as_str(), (state.upstreams)(), index?);
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(AdminStatus { status, health })).into_response())
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(AdminStatus { status, health, quarantine })).into_response())
 }
