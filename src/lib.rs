@@ -12,7 +12,7 @@
 //!   handles, XRPC), `ingest` (the one write path: it verifies, follows each repository, and knows what is missing),
 //!   `event_log` (append-only, one appender).
 //! - `identity`: which network account belongs to which of our users.
-//! - Outward: `projection` (the tables apps query), `api` (HTTP).
+//! - Outward: `projection` (the tables apps query), `effects` (webhooks: the only part that acts on the world), `api` (HTTP).
 //! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, a simulated
 //!   network that signs really, with an encoder of its own and faults on demand.
 //!
@@ -39,6 +39,8 @@ pub mod db;
 pub mod decode;
 #[cfg(feature = "devnet")]
 pub mod devnet;
+#[cfg(feature = "runtime")]
+pub mod effects;
 pub mod event;
 #[cfg(feature = "runtime")]
 pub mod event_log;
