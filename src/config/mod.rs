@@ -11,6 +11,7 @@ mod key;
 mod layers;
 mod network;
 mod settings;
+mod webhooks;
 
 pub use age::age_text;
 pub use backfill::BackfillSettings;
@@ -18,6 +19,7 @@ pub use did_docs::{DidDocs, DidDocsError};
 pub use key::{KEYS, Key};
 pub use layers::{ConfigError, Layers, Shown, Source};
 pub use settings::Settings;
+pub use webhooks::EffectsSettings;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use super::age::parse_age;
 use super::backfill::{self, BackfillSettings};
 use super::layers::{ConfigError, Layers};
+use super::webhooks::{self, EffectsSettings};
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
 use crate::event::{Did, Environment};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub purge_after: TimeDelta,
     /// How repositories are compared and fetched.
     pub backfill: BackfillSettings,
+    /// Who is told of what happens.
+    pub effects: EffectsSettings,
     /// Which hosts and handles belong to which environment.
     pub places: Arc<Places>,
     collections: CollectionSet,
@@ -116,7 +119,6 @@ impl Settings {
             ..super::network::options(layers)?
         };
         Ok(Settings {
-            environment,
             environment_named: layers.is_set("environment"),
             data_dir,
             database,
@@ -139,6 +141,8 @@ impl Settings {
             purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
                 .map_err(|e| layers.refuse("accounts.purge_after", e))?,
             backfill: backfill::settings(layers)?,
+            effects: webhooks::settings(layers, &environment, &places)?,
+            environment,
             places: Arc::new(places),
             collections,
             dids: rule,

@@ -134,8 +134,9 @@ pub(super) async fn pause(
     Ok(())
 }
 
+/// Fit to be stored: Postgres holds no character U+0000.
 fn short(text: &str) -> String {
-    text.chars().take(ERROR_MAX).collect()
+    text.chars().take(ERROR_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// How all deliveries stand.
