@@ -24,6 +24,7 @@ mod table;
 mod trace;
 mod verify;
 mod verify_coverage;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,8 @@ enum Command {
     Rebuild(rebuild::RebuildArgs),
     /// Take the records of accounts that were deleted long ago out of the log
     Purge(purge::PurgeArgs),
+    /// Receivers of webhooks: how they stand, what they did not take, tests
+    Webhooks(webhooks::WebhooksArgs),
     /// Bring the database's tables up to date
     Migrate,
     /// Check or show the settings
@@ -127,6 +130,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&global, args).await?,
         Command::Rebuild(args) => rebuild::run(&global, args).await?,
         Command::Purge(args) => purge::run(&global, args).await?,
+        Command::Webhooks(args) => return webhooks::run(&global, args).await,
         Command::Migrate => migrate::run(&global).await?,
         Command::Config(args) => config::run(&global, args)?,
         Command::Postgres(args) => postgres::run(args, &global.settings([])?.data_dir).await?,

@@ -145,7 +145,8 @@ impl Layers {
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let refuse = |why: String| ConfigError::File { path: path.to_owned(), why };
         let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
-        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(format!("not valid TOML: {e}")))?;
+        let mut table: toml::Table =
+            text.parse().map_err(|e: toml::de::Error| refuse(format!("not valid TOML: {e}")))?;
         self.1 = Tables::take(path.to_owned(), &mut table)?;
         let mut flat = Vec::new();
         flatten("", table, &mut flat);

@@ -55,7 +55,9 @@ impl Tables {
             Some(toml::Value::Table(all)) => {
                 for (name, table) in all {
                     let toml::Value::Table(table) = table else {
-                        return Err(refuse(format!("`webhooks.{name}` is no table; write [webhooks.NAME] and url = …")));
+                        return Err(refuse(format!(
+                            "`webhooks.{name}` is no table; write [webhooks.NAME] and url = …"
+                        )));
                     };
                     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
                     if name.is_empty() || name.len() > 60 || !name.chars().all(known) {
@@ -83,7 +85,9 @@ impl Tables {
                 let value = table.get(*field)?;
                 let text = match *field {
                     "secret" | "secrets" => "(set, not shown)".to_owned(),
-                    "url" => value.as_str().and_then(|url| PostUrl::parse(url).ok()).map_or("?".into(), |url| url.shown()),
+                    "url" => {
+                        value.as_str().and_then(|url| PostUrl::parse(url).ok()).map_or("?".into(), |url| url.shown())
+                    }
                     _ => words(value).unwrap_or_default().join(", "),
                 };
                 Some((format!("webhooks.{name}.{field}"), text, self.file.display().to_string(), help))
@@ -109,9 +113,13 @@ pub(super) fn settings(
 ) -> Result<EffectsSettings, ConfigError> {
     let first = layers.text("effects.retry_first").unwrap_or_default();
     let attempts = layers.text("effects.attempts_max").unwrap_or_default();
-    let attempts_max = attempts.parse().ok().filter(|number| (1..=Retry::ATTEMPTS).contains(number)).ok_or_else(|| {
-        layers.refuse("effects.attempts_max", format!("{attempts:?} is no whole number from 1 to {}", Retry::ATTEMPTS))
-    })?;
+    let attempts_max =
+        attempts.parse().ok().filter(|number| (1..=Retry::ATTEMPTS).contains(number)).ok_or_else(|| {
+            layers.refuse(
+                "effects.attempts_max",
+                format!("{attempts:?} is no whole number from 1 to {}", Retry::ATTEMPTS),
+            )
+        })?;
     let first = parse_pause(first).map_err(|e| layers.refuse("effects.retry_first", e))?;
     let tables = layers.webhooks();
     let webhooks = tables.tables.iter().map(|(name, table)| {
@@ -144,7 +152,9 @@ impl One<'_> {
     /// The texts of a field; none when it is not set.
     fn words(&self, field: &'static str) -> Result<Vec<String>, ConfigError> {
         let Some(value) = self.table.get(field) else { return Ok(Vec::new()) };
-        words(value).ok_or_else(|| self.refuse(field, format!("it is {}, but must be text or a list of texts", value.type_str())))
+        words(value).ok_or_else(|| {
+            self.refuse(field, format!("it is {}, but must be text or a list of texts", value.type_str()))
+        })
     }
 
     fn subscription(&self, environment: &Environment, places: &Places) -> Result<Subscription, ConfigError> {
@@ -193,7 +203,8 @@ impl One<'_> {
     }
 
     fn secrets(&self) -> Result<Vec<Secret>, ConfigError> {
-        let given: Vec<&str> = ["secret", "secrets", "secret_file"].into_iter().filter(|f| self.table.contains_key(*f)).collect();
+        let given: Vec<&str> =
+            ["secret", "secrets", "secret_file"].into_iter().filter(|f| self.table.contains_key(*f)).collect();
         let (field, texts) = match given.as_slice() {
             ["secret"] => ("secret", self.words("secret")?),
             ["secrets"] => ("secrets", self.words("secrets")?),
@@ -269,7 +280,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_and_says_where() {
-        let hook = |more: &str| format!("environment = 'dev'\n[origin]\nhosts = ['*.prod.example.org=prod', 'x.dev.example=dev']\n[webhooks.app]\n{more}\n");
+        let hook = |more: &str| {
+            format!(
+                "environment = 'dev'\n[origin]\nhosts = ['*.prod.example.org=prod', 'x.dev.example=dev']\n[webhooks.app]\n{more}\n"
+            )
+        };
         let good = format!("url = 'https://x.dev.example/'\nsecret = '{SECRET}'");
         assert!(read(&hook(&good)).is_ok());
         for (more, words) in [

@@ -61,7 +61,9 @@ pub async fn explain(
             let since = since.get(&*subscription.name).copied().unwrap_or(Position::MAX);
             let (reason, says) = match judge(&facts, environment, subscription, since) {
                 Err(reason) => (reason.as_str(), reason.says()),
-                Ok(_) if event.position > checkpoint => ("not_reached", "the log was not looked at for effects that far yet"),
+                Ok(_) if event.position > checkpoint => {
+                    ("not_reached", "the log was not looked at for effects that far yet")
+                }
                 Ok(_) => ("other_settings", "it may be told now, but could not when it was looked at"),
             };
             untold.push(Untold { position: event.position, subscription: subscription.name.to_string(), reason, says });

@@ -83,7 +83,8 @@ pub(super) async fn step(
     let (last, rows) = if subscriptions.is_empty() {
         (head, Rows::default())
     } else {
-        let shown: Position = sqlx::query_scalar("select position from calendar.checkpoint").fetch_one(&mut *tx).await?;
+        let shown: Position =
+            sqlx::query_scalar("select position from calendar.checkpoint").fetch_one(&mut *tx).await?;
         let events = event_log::told_after(&mut tx, checkpoint, shown, BATCH).await?;
         let last = events.last().map_or(checkpoint, |told| told.position);
         (last, decide(&mut tx, environment, subscriptions, &events).await?)

@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::follow::{accounts, beginnings};
 use super::gate::{Facts, judge};
+use super::metric;
 use super::payload;
 use super::queue::{self, Due};
 use super::run::Effects;
 use super::sign::headers;
 use super::subscription::{Kind, Subscription};
-use super::metric;
 use crate::calendar::record_json;
 use crate::db::passes;
 use crate::event::{Environment, Position};
@@ -60,7 +60,11 @@ pub(super) async fn serve(effects: Arc<Effects>, index: usize, wake: Arc<Notify>
                 }
                 expire_at = Instant::now() + expire_every;
             }
-            if free == 0 { Ok(vec![]) } else { queue::due(&effects.pool, &subscription.name, &under_way, free as i64).await }
+            if free == 0 {
+                Ok(vec![])
+            } else {
+                queue::due(&effects.pool, &subscription.name, &under_way, free as i64).await
+            }
         };
         match looked.await {
             Ok(due) => {
@@ -69,7 +73,9 @@ pub(super) async fn serve(effects: Arc<Effects>, index: usize, wake: Arc<Notify>
                     tasks.spawn(send(effects.clone(), index, due));
                 }
             }
-            Err(error) => tracing::debug!(%error, webhook = %subscription.name, "what is due cannot be read; tried again"),
+            Err(error) => {
+                tracing::debug!(%error, webhook = %subscription.name, "what is due cannot be read; tried again")
+            }
         }
         tokio::select! {
             _gone = stop.wait_for(|stop| *stop) => break,
@@ -125,7 +131,8 @@ async fn letter(
     let Some(told) = event_log::told_at(&mut connection, position).await? else {
         return Ok(Err(format!("the log has no position {position}")));
     };
-    let account = accounts(&mut connection, vec![told.did.as_str()]).await?.remove(told.did.as_str()).unwrap_or_default();
+    let account =
+        accounts(&mut connection, vec![told.did.as_str()]).await?.remove(told.did.as_str()).unwrap_or_default();
     let since = beginnings(&mut connection).await?.remove(&*subscription.name).unwrap_or(Position::MAX);
     let kind = match judge(&Facts::of(&told, account), &effects.environment, subscription, since) {
         Ok(kind) => kind,
@@ -147,12 +154,7 @@ async fn letter(
     Ok(Ok(payload::event(&told, kind, &record)))
 }
 
-async fn post(
-    network: &Network,
-    subscription: &Subscription,
-    id: &str,
-    body: Bytes,
-) -> Result<PostAnswer, PostError> {
+async fn post(network: &Network, subscription: &Subscription, id: &str, body: Bytes) -> Result<PostAnswer, PostError> {
     let headers = headers(&subscription.secrets, id, Utc::now().timestamp(), &body);
     network.post(&subscription.url, &headers, body, ANSWER_LIMIT).await
 }

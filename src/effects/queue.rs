@@ -185,7 +185,8 @@ pub struct Standing {
 /// # Errors
 /// The database did not answer.
 pub async fn standings(pool: &PgPool) -> Result<(i64, Vec<Standing>), sqlx::Error> {
-    let lag = "select coalesce((select head.position - done.position from log.head as head, effects.checkpoint as done), 0)";
+    let lag =
+        "select coalesce((select head.position - done.position from log.head as head, effects.checkpoint as done), 0)";
     let lag = sqlx::query_scalar(lag).fetch_one(pool).await?;
     let rows = sqlx::query_as(
         "select s.name, s.since_position, case when s.paused_until > now() then s.paused_until end as paused_until,

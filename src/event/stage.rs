@@ -243,13 +243,8 @@ pub enum Verification {
 
 impl Verification {
     /// Every level there is.
-    pub const ALL: [Verification; 5] = [
-        Verification::None,
-        Verification::Signature,
-        Verification::Full,
-        Verification::Snapshot,
-        Verification::Listed,
-    ];
+    pub const ALL: [Verification; 5] =
+        [Verification::None, Verification::Signature, Verification::Full, Verification::Snapshot, Verification::Listed];
 
     /// Reads a stored word.
     pub fn from_word(word: &str) -> Option<Self> {

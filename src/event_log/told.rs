@@ -46,7 +46,8 @@ impl Told {
     }
 }
 
-const COLUMNS: &str = "select position, environment, kind, did, collection, rkey, rev, cid, origin, origin_rule, verification, live,
+const COLUMNS: &str =
+    "select position, environment, kind, did, collection, rkey, rev, cid, origin, origin_rule, verification, live,
          upstream, seen_at
      from log.event";
 
@@ -90,9 +91,8 @@ pub async fn told_about(pool: &PgPool, uri: &AtUri) -> Result<Vec<Told>, sqlx::E
 
 fn told(row: &PgRow) -> Result<Told, sqlx::Error> {
     let position: Position = row.try_get("position")?;
-    let damaged = |e: crate::event::IdentError| {
-        sqlx::Error::Decode(format!("log.event at position {position}: {e}").into())
-    };
+    let damaged =
+        |e: crate::event::IdentError| sqlx::Error::Decode(format!("log.event at position {position}: {e}").into());
     let text = |column: &str| row.try_get::<Option<&str>, _>(column);
     let rule: Option<i16> = row.try_get("origin_rule")?;
     Ok(Told {

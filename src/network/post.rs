@@ -12,9 +12,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use super::failure::plain;
 use super::http::{asked_pause, sort_send_error};
 use super::options::authority_of;
-use super::failure::plain;
 use super::{AddressError, HostError, HostErrorKind, Network};
 
 /// Of an answer so much is read, for its words.
