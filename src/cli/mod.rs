@@ -29,6 +29,7 @@ mod table;
 mod trace;
 mod verify;
 mod verify_coverage;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,8 @@ enum Command {
     Purge(purge::PurgeArgs),
     /// Refused records: look at them, have them judged again, throw them away
     Quarantine(quarantine::QuarantineArgs),
+    /// Receivers of webhooks: how they stand, what they did not take, tests
+    Webhooks(webhooks::WebhooksArgs),
     /// Bring the database's tables up to date
     Migrate,
     /// Check or show the settings
@@ -147,6 +150,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rebuild(args) => rebuild::run(&global, args).await?,
         Command::Purge(args) => purge::run(&global, args).await?,
         Command::Quarantine(args) => return quarantine::run(&global, args).await,
+        Command::Webhooks(args) => return webhooks::run(&global, args).await,
         Command::Migrate => migrate::run(&global).await?,
         Command::Config(args) => config::run(&global, args)?,
         Command::Doctor(args) => return doctor::run(&global, &args),

@@ -221,6 +221,18 @@ pub const KEYS: &[Key] = &[
         "beyond this many bytes the oldest refused records go",
     ),
     text(
+        "effects.retry_first",
+        "ALMANAC_RETRY_FIRST",
+        Some("5s"),
+        "how long after its first failure a webhook is sent again; the later pauses grow with it, from 5s to about a day in all",
+    ),
+    text(
+        "effects.attempts_max",
+        "ALMANAC_ATTEMPTS_MAX",
+        Some("10"),
+        "how often a webhook is sent before it is a dead letter, 1 to 10",
+    ),
+    text(
         "accounts.purge_after",
         "ALMANAC_PURGE_AFTER",
         Some("30d"),

@@ -14,6 +14,7 @@ mod layers;
 mod network;
 mod settings;
 mod token;
+mod webhooks;
 
 pub use age::{age_text, parse_age};
 pub use backfill::BackfillSettings;
@@ -22,6 +23,7 @@ pub use isolation::{IsolationSettings, fingerprint};
 pub use key::{KEYS, Key};
 pub use layers::{ConfigError, Layers, Shown, Source, parse_toml};
 pub use settings::Settings;
+pub use webhooks::EffectsSettings;
 
 #[cfg(test)]
 mod tests;

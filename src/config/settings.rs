@@ -11,6 +11,7 @@ use super::backfill::{self, BackfillSettings};
 use super::isolation::{self, IsolationSettings};
 use super::layers::{ConfigError, Layers};
 use super::token::TokenFrom;
+use super::webhooks::{self, EffectsSettings};
 use crate::api::admin::AdminToken;
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub quarantine_bytes_max: u64,
     /// How repositories are compared and fetched.
     pub backfill: BackfillSettings,
+    /// Who is told of what happens.
+    pub effects: EffectsSettings,
     /// Which hosts and handles belong to which environment.
     pub places: Arc<Places>,
     /// The env file of this environment's PDS. It is read only by what asks for it.
@@ -137,7 +140,6 @@ impl Settings {
             ..super::network::options(layers)?
         };
         Ok(Settings {
-            environment,
             environment_kind,
             environment_named: layers.is_set("environment"),
             data_dir,
@@ -168,6 +170,8 @@ impl Settings {
                 .parse()
                 .map_err(|_| layers.refuse("quarantine.bytes_max", "a whole number of bytes, such as 1000000000"))?,
             backfill: backfill::settings(layers)?,
+            effects: webhooks::settings(layers, &environment, &places)?,
+            environment,
             places: Arc::new(places),
             pds_env_file: parse("pds.env_file").map(PathBuf::from),
             isolation: isolation::settings(layers)?,

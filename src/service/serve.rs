@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::policy::Policies;
@@ -19,6 +19,7 @@ use crate::api::{self, Health};
 use crate::config::Settings;
 use crate::db::Db;
 use crate::decode::Level;
+use crate::effects::{self, Effects};
 use crate::ingest::quarantine::counts;
 use crate::ingest::{
     Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
@@ -182,13 +183,14 @@ impl Turn {
             self.cursors.reset(cursors);
             let unfinished = async {
                 let mut connection = pool.acquire().await?;
+                effects::prepare(&mut connection, &self.settings.effects.webhooks).await?;
                 if self.trust.asks() { queue_incomplete(&mut connection).await } else { Ok(()) }
             };
             if let Err(error) = tokio::time::timeout(LOAD_LIMIT, unfinished)
                 .await
                 .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
             {
-                tracing::warn!(%error, "accounts that are incomplete cannot be queued; tried again");
+                tracing::warn!(%error, "effects cannot begin, or accounts that are incomplete not be queued; tried again");
                 continue;
             }
             let sink = Sink::Log { db: self.db.clone(), appender: Box::new(appender), name };
@@ -251,6 +253,16 @@ impl Turn {
         let following = position.clone();
         let projector = Projector { db: self.db.clone(), health: report(&self.health, "index") };
         let mut projecting = tokio::spawn(projector.run(head));
+        let (broke, mut broken) = oneshot::channel();
+        helpers.spawn({
+            let told = effects::run(self.effects(), position.subscribe(), ended.clone());
+            async move {
+                if let Err(error) = told.await {
+                    // When the other end is gone, this turn is over anyway.
+                    let _unheard = broke.send(error);
+                }
+            }
+        });
         let ingest = Ingest {
             judge,
             inquiries: Inquiries { asks, findings },
@@ -270,6 +282,7 @@ impl Turn {
                 projected.context("the projector panicked")??;
                 anyhow::bail!("the projector ended before the log did");
             }
+            Ok(error) = &mut broken => return Err(error.into()),
         };
         drop(following);
         end.send_replace(true);
@@ -282,6 +295,19 @@ impl Turn {
             (Err(IngestError::Replaced), _) => Ok(Ended::Replaced),
             (Err(error), _) => Err(error.into()),
             (_, Err(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl Turn {
+    /// What tells receivers of what this process appends.
+    fn effects(&self) -> Effects {
+        Effects {
+            pool: self.db.pool().clone(),
+            network: self.network.clone(),
+            environment: self.settings.environment.clone(),
+            subscriptions: self.settings.effects.webhooks.clone(),
+            retry: self.settings.effects.retry,
         }
     }
 }
