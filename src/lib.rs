@@ -13,6 +13,8 @@
 //!   `event_log` (append-only, one appender).
 //! - `identity`: which network account belongs to which of our users.
 //! - Outward: `projection` (the tables apps query), `api` (HTTP).
+//! - `pds`: what an operator runs beside a PDS.
+//! - Outward: `projection` (the tables apps query), `effects` (webhooks: the only part that acts on the world), `api` (HTTP).
 //! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, a simulated
 //!   network that signs really, with an encoder of its own and faults on demand.
 //!
@@ -39,6 +41,8 @@ pub mod db;
 pub mod decode;
 #[cfg(feature = "devnet")]
 pub mod devnet;
+#[cfg(feature = "runtime")]
+pub mod effects;
 pub mod event;
 #[cfg(feature = "runtime")]
 pub mod event_log;
@@ -49,6 +53,8 @@ pub mod identity;
 pub mod ingest;
 #[cfg(feature = "runtime")]
 pub mod network;
+#[cfg(feature = "runtime")]
+pub mod pds;
 #[cfg(feature = "runtime")]
 pub mod projection;
 #[cfg(feature = "runtime")]

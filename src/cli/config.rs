@@ -3,6 +3,7 @@
 use super::flags::Global;
 use super::table::{print_json, table};
 use crate::config::Settings;
+use crate::service::isolation;
 
 #[derive(clap::Args)]
 pub(super) struct ConfigArgs {
@@ -19,6 +20,10 @@ enum ConfigCommand {
         /// As JSON
         #[arg(long)]
         json: bool,
+        /// What other environments may know of this one, as a settings file (TOML) for their `doctor isolation --other`: no
+        /// secret, only fingerprints
+        #[arg(long, conflicts_with = "json")]
+        public: bool,
     },
 }
 
@@ -35,7 +40,17 @@ pub(super) fn run(global: &Global, args: ConfigArgs) -> anyhow::Result<()> {
                 policy.denied.len()
             );
         }
-        ConfigCommand::Show { json } => {
+        ConfigCommand::Show { public: true, .. } => {
+            let facts = isolation::own(&Settings::check(&layers)?)?;
+            for name in &facts.too_short {
+                eprintln!(
+                    "no fingerprint of {name}: it has fewer than {} characters and could be found by trying",
+                    isolation::FINGERPRINT_FROM
+                );
+            }
+            print!("{}", isolation::public(&facts)?);
+        }
+        ConfigCommand::Show { json, public: false } => {
             // Shown even when a value cannot be used: that is when people look.
             let wrong = Settings::check(&layers).err();
             let shown = layers.shown();
@@ -44,7 +59,7 @@ pub(super) fn run(global: &Global, args: ConfigArgs) -> anyhow::Result<()> {
             } else {
                 let mut table = table(&["setting", "value", "from", "for"]);
                 for row in shown {
-                    table.add_row([row.key, row.value.as_deref().unwrap_or("-"), &row.source, row.help]);
+                    table.add_row([&*row.key, row.value.as_deref().unwrap_or("-"), &row.source, row.help]);
                 }
                 println!("{table}");
             }

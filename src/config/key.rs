@@ -37,6 +37,12 @@ const fn list(name: &'static str, variable: &'static str, default: Option<&'stat
 /// Every setting, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
     text("environment", "ALMANAC_ENVIRONMENT", Some("local"), "stamped on the database and on every event"),
+    text(
+        "environment_kind",
+        "ALMANAC_ENVIRONMENT_KIND",
+        None,
+        "production or development; unset: production when the environment is called production or prod",
+    ),
     text("data_dir", "ALMANAC_DATA_DIR", None, "where the private database, dumps and keys live"),
     Key {
         secret: true,
@@ -46,6 +52,16 @@ pub const KEYS: &[Key] = &[
     text("log.filter", "ALMANAC_LOG", None, "such as almanac=debug,sqlx=warn"),
     text("listen.public", "ALMANAC_LISTEN", Some("127.0.0.1:8600"), "address of the XRPC queries"),
     text("listen.admin", "ALMANAC_ADMIN_LISTEN", Some("127.0.0.1:8601"), "address of health and metrics"),
+    Key {
+        secret: true,
+        ..text(
+            "listen.admin_token",
+            "ALMANAC_ADMIN_TOKEN",
+            None,
+            "opens /admin/origin to `Authorization: Bearer TOKEN`; without one it is closed",
+        )
+    },
+    text("listen.admin_token_file", "ALMANAC_ADMIN_TOKEN_FILE", None, "file that holds that token, instead"),
     list("source.relays", "ALMANAC_RELAYS", None, "relays to follow: host, wss://host or ws://host:port"),
     list("source.pdses", "ALMANAC_PDSES", None, "PDSes to follow directly, the same way"),
     text("source.ca_file", "ALMANAC_CA_FILE", None, "PEM file of further certificate authorities to trust"),
@@ -152,6 +168,69 @@ pub const KEYS: &[Key] = &[
         "ALMANAC_ORIGIN_HANDLES",
         None,
         "which environment handles belong to: SUFFIX=ENVIRONMENT, such as .dev.example.org=dev",
+    ),
+    text(
+        "pds.env_file",
+        "ALMANAC_PDS_ENV_FILE",
+        None,
+        "env file of this environment's PDS (pds.env), for `doctor isolation` and `config show --public`",
+    ),
+    list("isolation.pds_hosts", "ALMANAC_ISOLATION_PDS_HOSTS", None, "further PDSes of this environment, by host"),
+    list(
+        "isolation.handle_domains",
+        "ALMANAC_ISOLATION_HANDLE_DOMAINS",
+        None,
+        "further suffixes of its accounts' handles, such as .dev.example.org",
+    ),
+    list(
+        "isolation.crawlers",
+        "ALMANAC_ISOLATION_CRAWLERS",
+        None,
+        "relays that its PDSes ask to crawl them, where pds.env_file is not at hand",
+    ),
+    text("isolation.plc", "ALMANAC_ISOLATION_PLC", None, "directory to which its PDSes write, the same"),
+    text(
+        "isolation.database",
+        "ALMANAC_ISOLATION_DATABASE",
+        None,
+        "what others are told of where the database is; unset: host, port and name, or machine and data directory",
+    ),
+    list(
+        "isolation.webhook_hosts",
+        "ALMANAC_ISOLATION_WEBHOOK_HOSTS",
+        None,
+        "further hosts that are told of what happens in it",
+    ),
+    list("isolation.mail_hosts", "ALMANAC_ISOLATION_MAIL_HOSTS", None, "further hosts through which it sends mail"),
+    list(
+        "isolation.fingerprints",
+        "ALMANAC_ISOLATION_FINGERPRINTS",
+        None,
+        "fingerprints of further secrets, NAME=16 hex digits, as `config show --public` prints them",
+    ),
+    text(
+        "quarantine.keep",
+        "ALMANAC_QUARANTINE_KEEP",
+        Some("30d"),
+        "how long refused records are kept for people to look at: a number and d, h, m or s",
+    ),
+    text(
+        "quarantine.bytes_max",
+        "ALMANAC_QUARANTINE_BYTES_MAX",
+        Some("1000000000"),
+        "beyond this many bytes the oldest refused records go",
+    ),
+    text(
+        "effects.retry_first",
+        "ALMANAC_RETRY_FIRST",
+        Some("5s"),
+        "how long after its first failure a webhook is sent again; the later pauses grow with it, from 5s to about a day in all",
+    ),
+    text(
+        "effects.attempts_max",
+        "ALMANAC_ATTEMPTS_MAX",
+        Some("10"),
+        "how often a webhook is sent before it is a dead letter, 1 to 10",
     ),
     text(
         "accounts.purge_after",

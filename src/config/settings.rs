@@ -8,10 +8,14 @@ use chrono::TimeDelta;
 
 use super::age::parse_age;
 use super::backfill::{self, BackfillSettings};
+use super::isolation::{self, IsolationSettings};
 use super::layers::{ConfigError, Layers};
+use super::token::TokenFrom;
+use super::webhooks::{self, EffectsSettings};
+use crate::api::admin::AdminToken;
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
-use crate::event::{Did, Environment};
+use crate::event::{Did, Environment, EnvironmentKind};
 use crate::filter::{CollectionSet, DidRule, DidSet, Places, Policy};
 use crate::network::NetworkOptions;
 use crate::source::relay::{ExtraCa, RelayUrl};
@@ -24,6 +28,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Whether somebody named it; else it is the default.
     pub environment_named: bool,
+    /// What the environment is for.
+    pub environment_kind: EnvironmentKind,
     /// Where the private database, dumps and keys live.
     pub data_dir: PathBuf,
     /// Where the database is.
@@ -36,6 +42,8 @@ pub struct Settings {
     pub listen_public: SocketAddr,
     /// Address of health and metrics.
     pub listen_admin: SocketAddr,
+    /// What opens the admin listener's writing side; see [`Settings::admin_token`].
+    admin_token: Option<TokenFrom>,
     /// Relays to follow.
     pub relays: Vec<RelayUrl>,
     /// PDSes to follow directly.
@@ -54,10 +62,20 @@ pub struct Settings {
     pub deny_file: Option<PathBuf>,
     /// How long after an account was deleted its records leave the log.
     pub purge_after: TimeDelta,
+    /// How long refused records are kept.
+    pub quarantine_keep: TimeDelta,
+    /// Beyond this many bytes the oldest of them go.
+    pub quarantine_bytes_max: u64,
     /// How repositories are compared and fetched.
     pub backfill: BackfillSettings,
+    /// Who is told of what happens.
+    pub effects: EffectsSettings,
     /// Which hosts and handles belong to which environment.
     pub places: Arc<Places>,
+    /// The env file of this environment's PDS. It is read only by what asks for it.
+    pub pds_env_file: Option<PathBuf>,
+    /// What other environments may know of this one.
+    pub isolation: IsolationSettings,
     collections: CollectionSet,
     dids: DidRule,
     allow: Vec<Did>,
@@ -74,6 +92,12 @@ impl Settings {
         let environment = parse("environment").unwrap_or("local");
         let environment = Environment::parse(environment)
             .map_err(|e| layers.refuse("environment", format!("{e}; write it like `production` or `dev-anna`")))?;
+        let environment_kind = match parse("environment_kind") {
+            Some(kind) => {
+                kind.parse().map_err(|e: String| layers.refuse("environment_kind", format!("{kind:?}: {e}")))?
+            }
+            None => EnvironmentKind::of(&environment),
+        };
         let data_dir = parse("data_dir").ok_or_else(|| layers.refuse("data_dir", "empty"))?;
         let data_dir = std::path::absolute(data_dir).map_err(|e| layers.refuse("data_dir", e))?;
         let database = match parse("database_url") {
@@ -116,7 +140,7 @@ impl Settings {
             ..super::network::options(layers)?
         };
         Ok(Settings {
-            environment,
+            environment_kind,
             environment_named: layers.is_set("environment"),
             data_dir,
             database,
@@ -124,6 +148,7 @@ impl Settings {
             log_filter: parse("log.filter").map(str::to_owned),
             listen_public: address("listen.public")?,
             listen_admin: address("listen.admin")?,
+            admin_token: TokenFrom::settings(layers)?,
             verify: parse("verify.level")
                 .map(|word| {
                     Level::from_word(word).ok_or_else(|| layers.refuse("verify.level", "none, signature or full"))
@@ -138,13 +163,37 @@ impl Settings {
             deny_file: parse("filter.deny_file").map(PathBuf::from),
             purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
                 .map_err(|e| layers.refuse("accounts.purge_after", e))?,
+            quarantine_keep: parse_age(parse("quarantine.keep").unwrap_or_default())
+                .map_err(|e| layers.refuse("quarantine.keep", e))?,
+            quarantine_bytes_max: parse("quarantine.bytes_max")
+                .unwrap_or_default()
+                .parse()
+                .map_err(|_| layers.refuse("quarantine.bytes_max", "a whole number of bytes, such as 1000000000"))?,
             backfill: backfill::settings(layers)?,
+            effects: webhooks::settings(layers, &environment, &places)?,
+            environment,
             places: Arc::new(places),
+            pds_env_file: parse("pds.env_file").map(PathBuf::from),
+            isolation: isolation::settings(layers)?,
             collections,
             dids: rule,
             allow: dids("filter.allow")?,
             deny: dids("filter.deny")?,
         })
+    }
+
+    /// What opens the admin listener's writing side, if that is set. A file is read now: only the process that serves needs
+    /// to be able to read it.
+    ///
+    /// # Errors
+    /// A token file that cannot be read, or holds no usable token.
+    pub fn admin_token(&self) -> Result<Option<AdminToken>, ConfigError> {
+        self.admin_token.as_ref().map(TokenFrom::token).transpose()
+    }
+
+    /// The accounts that the settings themselves list: allowed, and denied.
+    pub fn listed(&self) -> (&[Did], &[Did]) {
+        (&self.allow, &self.deny)
     }
 
     /// The policy as it is now: settings and what stands in the list files.

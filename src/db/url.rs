@@ -25,6 +25,19 @@ impl DatabaseUrl {
         }
     }
 
+    /// Host, port and database that it leads to. A server that is reached through a socket is on `localhost`.
+    pub fn place(&self) -> (String, u16, String) {
+        let Ok(options) = self.options() else { return Default::default() };
+        let database = options.get_database().unwrap_or_else(|| options.get_username()).to_owned();
+        let host = match options.get_socket() {
+            Some(_) => "localhost".to_owned(),
+            None => options.get_host().to_ascii_lowercase(),
+        };
+        // A host that is a path is the folder of a socket.
+        let host = if host.starts_with('/') { "localhost".to_owned() } else { host };
+        (host, options.get_port(), database)
+    }
+
     pub(super) fn options(&self) -> Result<PgConnectOptions, DbError> {
         self.0.parse().map_err(|error: sqlx::Error| DbError::BadUrl { reason: without(&error.to_string(), &self.0) })
     }

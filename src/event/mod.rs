@@ -9,12 +9,14 @@
 
 mod cid;
 mod did_document;
+mod environment_kind;
 mod ident;
 mod origin;
 mod stage;
 
 pub use cid::{Cid, Codec};
 pub use did_document::{DidDocument, DidDocumentError, KeyForm, KeyText};
+pub use environment_kind::EnvironmentKind;
 pub use ident::{AtUri, Did, Environment, Handle, IdentError, Nsid, Rev, Rkey};
 pub use origin::{Decision, ListChange, Origin, OriginRule, Refusal, Standing};
 pub use stage::{

@@ -12,11 +12,13 @@ mod did_set;
 mod origin;
 mod places;
 mod policy;
+mod publish;
 
 pub use did_set::DidSet;
 pub use origin::{Facts, Identity, decide};
 pub use places::{Places, PlacesError, same_host};
 pub use policy::{CollectionSet, DidRule, Policy, PolicyError};
+pub use publish::PublishRefusal;
 
 use crate::decode::{Kind, Outline, Reject};
 use crate::event::Refusal;

@@ -147,7 +147,8 @@ fn place(entry: &str) -> Result<Place, PlacesError> {
 /// and HTTP have by default as none.
 fn authority(text: &str) -> (String, String) {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    // A browser's reading of URLs takes `\\` for `/`: whoever asks the host that stands before it must be judged by that one.
+    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
     let authority = authority.rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, port),
@@ -201,6 +202,7 @@ mod tests {
             ("xdev.example.org", None),
             ("pds.example.org.evil.test", None),
             ("https://pds.example.org@evil.test", None),
+            ("https://evil.test\\@pds.example.org", None),
             ("", None),
         ] {
             assert_eq!(places.host(host).map(Environment::as_str), environment, "{host}");

@@ -110,6 +110,8 @@ pub struct Known {
     pub waiting: Option<Waiting>,
     /// A look-up of its identity is under way.
     pub asked: bool,
+    /// When the last one had an answer, whatever it was, since this process remembers.
+    pub answered_at: Option<DateTime<Utc>>,
 }
 
 impl Known {
