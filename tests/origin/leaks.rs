@@ -4,6 +4,7 @@ use almanac::devnet::sim::Place;
 use serde_json::{Map, Value};
 
 use crate::support::child::Running;
+use crate::support::serve::eventually;
 use crate::two::{LIMIT, NEUTRAL, NEUTRAL_TOO, OWN, Two, event, rsvp};
 
 /// Written on dev's PDS, carried by the relay that production follows: its directory does not know the account.
@@ -94,10 +95,8 @@ async fn a_dump_of_dev_is_judged_by_the_documents_beside_it() {
     }
     std::fs::write(&dump, bytes).unwrap();
     production.stop();
-    let done = production.run(
-        &["replay", "--json", dump.to_str().unwrap(), "--did-docs", docs.to_str().unwrap()],
-        false,
-    );
+    let done =
+        production.run(&["replay", "--json", dump.to_str().unwrap(), "--did-docs", docs.to_str().unwrap()], false);
     assert!(!done.stdout.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
     for uri in &leaked {
         production.refused(uri, "foreign", 6).await;
@@ -198,6 +197,27 @@ async fn a_dev_pds_with_our_backup_speaks_for_nobody() {
     let forged = event(&two.dev, &ours);
     production.quarantined(&forged, "wrong_host", 2).await;
     assert!(production.is_shown(&before).await);
+}
+
+/// The same copy, behind a relay that does not ask where an account lives: its frames cannot be told from ours. What tells is
+/// the account's own host, which has never heard of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_with_our_keys_through_a_careless_relay_is_named() {
+    let two = Two::start(15).await;
+    let ours = two.prod.create_account(NEUTRAL).unwrap();
+    let production = two.production().await;
+    production.shows(&event(&two.prod, &ours)).await;
+    two.prod.restore_on(&ours, &two.dev, NEUTRAL).unwrap();
+    event(&two.dev, &ours);
+    eventually("the account is named", LIMIT, async || {
+        let state: String = sqlx::query_scalar("select state from ingest.repo where did = $1")
+            .bind(&ours)
+            .fetch_one(production.pool())
+            .await
+            .unwrap();
+        if state == "rolled_back" { Ok(()) } else { Err(state) }
+    })
+    .await;
 }
 
 /// A PDS nobody declared, on which an account calls itself by a name of dev's.
