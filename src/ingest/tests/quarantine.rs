@@ -164,6 +164,28 @@ fn an_account_that_was_only_offered_is_fetched() {
 }
 
 #[test]
+fn an_account_whose_frames_are_kept_needs_no_entry_of_its_own() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    let unknown = crate::event::Refusal::Unknown;
+    let offered = |bench: &Bench| {
+        let decision = Decision { standing: Standing::Refused(unknown), rule: OriginRule::NoIdentity };
+        Finding::Refused {
+            did: Did::parse("did:plc:anna").unwrap(),
+            decision,
+            upstream: bench.relay.clone(),
+            pds: None,
+        }
+    };
+    bench.find(offered(&bench));
+    assert_eq!(bench.quarantined(), [""; 0]);
+    bench.find(Finding::NoIdentity { did: anna.did(), why: "there is none".into() });
+    bench.let_go(&anna);
+    bench.find(offered(&bench));
+    assert_eq!((bench.quarantined(), bench.batch.quarantined[0].paths.len()), (vec!["unknown"], 1));
+}
+
+#[test]
 fn a_repository_that_is_read_while_its_account_is_shut_out_is_noted() {
     let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
     anna.create(EVENT, "one");
