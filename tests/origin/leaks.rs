@@ -63,8 +63,8 @@ async fn backfill_fetches_no_dev_account() {
         let done = production.run(&["backfill", "--json", "--did", did], true);
         let told: Value = serde_json::from_slice(&done.stdout)
             .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&done.stderr)));
-        assert_eq!(told["counts"]["done"], 0, "{told}");
-        assert_eq!(told["counts"]["failed"], 1, "{told}");
+        let bytes: u64 = told["hosts"].as_array().unwrap().iter().map(|host| host["bytes"].as_u64().unwrap()).sum();
+        assert_eq!((&told["counts"]["queued"], bytes), (&0.into(), 0), "{told}");
     }
     production.not_fetched(&unknown, "unknown", 4).await;
     production.not_fetched(&foreign, "foreign", 6).await;
@@ -117,7 +117,7 @@ async fn a_dev_pds_followed_by_mistake_gives_nothing() {
     production.refused(&leaked, "unknown", 4).await;
     // And of whom our directory knows to live elsewhere it may not speak.
     let leaked = event(&two.dev, &known);
-    production.refused(&leaked, "wrong_host", 2).await;
+    production.quarantined(&leaked, "wrong_host", 2).await;
 }
 
 /// A dev PDS that is restored from production's backup has production's accounts, with their keys.
