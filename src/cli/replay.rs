@@ -76,6 +76,8 @@ struct Summary {
     dropped: BTreeMap<&'static str, u64>,
     refused: BTreeMap<&'static str, u64>,
     quarantined: u64,
+    /// Of these, those for which there was no room (quarantine.bytes_max).
+    quarantine_overflow: u64,
     /// Dumps whose environment nobody named.
     undeclared: Vec<String>,
     problems: Vec<String>,
@@ -153,6 +155,7 @@ fn summarize(outcome: &Outcome) -> Summary {
         dropped: tally.dropped_by_reason().map(|(reason, n)| (reason.as_str(), n)).collect(),
         refused: tally.refused_by_reason().iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
         quarantined: tally.quarantined,
+        quarantine_overflow: outcome.overflow,
         undeclared: outcome.undeclared.iter().map(|file| file.display().to_string()).collect(),
         problems: outcome.problems.iter().map(|(file, problem)| format!("{}: {problem}", file.display())).collect(),
         seconds,
@@ -184,6 +187,12 @@ fn print_summary(summary: &Summary, to_log: bool) {
         HumanDuration(Duration::from_secs_f64(summary.seconds)),
         HumanCount(summary.frames_per_second as u64)
     );
+    if summary.quarantine_overflow > 0 {
+        eprintln!(
+            "{} of the refused frames found no room in quarantine (quarantine.bytes_max) and are only counted",
+            HumanCount(summary.quarantine_overflow)
+        );
+    }
     for file in &summary.undeclared {
         eprintln!("{file}: neither it nor --declared-environment says of which environment it is; taken as this one's");
     }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::flags::Global;
 use super::table::{print_json, table};
+use crate::effects::Explained;
 use crate::event::AtUri;
 use crate::projection::TraceWord;
 use crate::service;
@@ -25,7 +26,7 @@ pub(super) struct TraceArgs {
 pub(super) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<ExitCode> {
     let mut settings = global.settings([])?;
     let db = service::open_to_read(&mut settings).await?;
-    let life = life(db.pool(), &args.uri).await?;
+    let life = life(db.pool(), &settings, &args.uri).await?;
     db.close().await;
     if args.json {
         print_json(&life)?;
@@ -77,6 +78,28 @@ fn print_life(life: &Life) {
             ]);
         }
         println!("{table}");
+    }
+    print_effects(&life.effects);
+}
+
+fn print_effects(effects: &Explained) {
+    if !effects.deliveries.is_empty() {
+        let mut table = table(&["webhook", "position", "state", "attempts", "id", "last answer"]);
+        for told in &effects.deliveries {
+            let status = told.last_status.map(|status| status.to_string());
+            table.add_row([
+                told.subscription.clone(),
+                told.position.to_string(),
+                told.state.clone(),
+                told.attempts.to_string(),
+                told.id.clone(),
+                told.last_error.clone().or(status).unwrap_or_default(),
+            ]);
+        }
+        println!("{table}");
+    }
+    for untold in &effects.untold {
+        println!("{} was not told of position {}: {}", untold.subscription, untold.position, untold.says);
     }
 }
 

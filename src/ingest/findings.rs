@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::batch::Batch;
 use super::inlet::{Finding, FoundHandle};
 use super::judge::{Judge, no_handle};
-use super::known::{Hosting, RepoState, Who};
+use super::known::{Hosting, Known, RepoState, Who};
 use super::quarantine::Quarantined;
 use super::standing::{Stamp, Way, decide_by_document};
 use crate::decode::PublicKey;
@@ -94,6 +94,11 @@ impl Judge {
             Finding::NoIdentity { did, why } => self.unidentified(policy, &did, &why, now, batch),
             Finding::Refused { did, decision, upstream, pds } => {
                 let Standing::Refused(refusal) = decision.standing else { return };
+                // Its frames are there, or will be once they are let go: they tell more.
+                let told = |known: &Known| known.waiting.is_some() || known.set_aside == Some(refusal);
+                if self.known.get(&did).is_some_and(told) {
+                    return;
+                }
                 self.tally.quarantined(refusal.as_str());
                 batch.quarantine(Quarantined::account(&did, refusal, decision.rule, &upstream, pds, now));
             }

@@ -354,6 +354,9 @@ impl Judge {
         let follows = |collection: &str| policy.collections.contains(collection);
         if let Some(refused) = Quarantined::frame(delivery, outline, follows, pds, why) {
             self.tally.quarantined(refused.reason);
+            if let (Why::Origin(refusal, _), Some(known)) = (why, self.known.get_mut(outline.did)) {
+                known.set_aside = Some(refusal);
+            }
             batch.quarantine(refused);
         }
     }

@@ -285,10 +285,7 @@ async fn append(
     crash_point("after cursor before commit");
     tx.commit().await?;
     crash_point("after commit");
-    space.took(set_aside.bytes);
-    if set_aside.overflow > 0 {
-        counter!("almanac_ingest_quarantine_overflow_total").increment(set_aside.overflow);
-    }
+    space.took(set_aside.bytes, set_aside.overflow);
     if !batch.gaps.is_empty() {
         crash_point("gap recorded after commit");
     }

@@ -106,6 +106,7 @@ fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
         waiting: None,
         asked: false,
         answered_at: None,
+        set_aside: None,
     };
     Ok((Did::parse(row.try_get("did")?).map_err(damaged)?, known))
 }

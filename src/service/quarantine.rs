@@ -94,10 +94,10 @@ struct Sent {
 }
 
 /// Hands in what is asked for, for as long as this process appends. One that waits for somebody's word is handed in again.
-pub async fn tell(pool: PgPool, inlet: Inlet, stopped: watch::Receiver<bool>) {
+pub async fn tell(pool: PgPool, policies: Arc<Policies>, inlet: Inlet, stopped: watch::Receiver<bool>) {
     let mut sent: HashMap<i64, Sent> = HashMap::new();
     loop {
-        match hand_in(&pool, &inlet, &mut sent, &stopped).await {
+        match hand_in(&pool, &policies, &inlet, &mut sent, &stopped).await {
             Ok(Ok(())) => {}
             Ok(Err(IngestEnded)) => return,
             Err(error) => tracing::debug!(%error, "what is asked for in quarantine cannot be read; tried again"),
@@ -111,11 +111,13 @@ pub async fn tell(pool: PgPool, inlet: Inlet, stopped: watch::Receiver<bool>) {
 
 async fn hand_in(
     pool: &PgPool,
+    policies: &Policies,
     inlet: &Inlet,
     sent: &mut HashMap<i64, Sent>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Result<(), IngestEnded>, sqlx::Error> {
     let (mut after, mut waiting) = (i64::MIN, HashMap::new());
+    let mut reloaded = false;
     loop {
         let page = quarantine::asked(pool, after, PAGE).await?;
         let Some((last, _)) = page.last() else { break };
@@ -126,6 +128,14 @@ async fn hand_in(
                 let Sent { seen_at, sent_at, .. } = *before;
                 waiting.insert(id, Sent { asked_at, seen_at, sent_at });
                 continue;
+            }
+            if !reloaded {
+                // Whoever changes a list and asks right after that means the list as it is now.
+                if let Err(error) = policies.reload().await {
+                    tracing::debug!("{error:#}; entries are handed in later");
+                    return Ok(Ok(()));
+                }
+                reloaded = true;
             }
             let seen_at = before.map_or_else(Utc::now, |before| before.seen_at);
             waiting.insert(id, Sent { asked_at, seen_at, sent_at: Instant::now() });

@@ -144,6 +144,8 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Whether it was told to stop before the end.
     pub interrupted: bool,
+    /// Refused frames for which quarantine had no room.
+    pub overflow: u64,
     /// Dumps whose environment nobody named. They were taken as this environment's.
     pub undeclared: Vec<PathBuf>,
 }
@@ -211,7 +213,8 @@ pub async fn replay(
     }
     let Read { problems, undeclared } = read?;
     let (elapsed, interrupted) = (started.elapsed(), *stopped.borrow());
-    Ok(Some(Outcome { report, problems, undeclared, elapsed, interrupted }))
+    let overflow = space.overflow();
+    Ok(Some(Outcome { report, problems, undeclared, overflow, elapsed, interrupted }))
 }
 
 /// What was found while reading.

@@ -246,7 +246,7 @@ impl Turn {
         helpers.spawn(purge::keep_purging(self.db.clone(), self.settings.purge_after, ended.clone()));
         let (pool, keep) = (self.db.pool().clone(), self.settings.quarantine_keep);
         helpers.spawn(quarantine::keep_clean(pool.clone(), space, keep, ended.clone()));
-        helpers.spawn(quarantine::tell(pool, inlet.clone(), ended.clone()));
+        helpers.spawn(quarantine::tell(pool, self.policies.clone(), inlet.clone(), ended.clone()));
         helpers.spawn(self.policies.clone().tell(inlet, ended.clone()));
         // Kept beside ingest's own until ingest has ended: the projector follows the log for as long as one of them is there.
         let (position, head) = watch::channel(0);

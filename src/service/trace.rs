@@ -1,11 +1,13 @@
 //! The whole life of one record, out of every room that knows a part of it: who carried it, what was proven, whose it is and
-//! which rule said so, where it stands in the log, what the index shows, and what was refused.
+//! which rule said so, where it stands in the log, what the index shows, what was refused, and what followed in the world.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
 
 use super::overview::{self, AccountOverview};
+use crate::config::Settings;
+use crate::effects::{self, Explained};
 use crate::event::{AtUri, OriginRule};
 use crate::projection::{self, Trace};
 
@@ -27,6 +29,8 @@ pub struct Life {
     pub sightings: Vec<SightingView>,
     /// What was refused of it, and of its account where no record was read; the latest first, at most 100.
     pub quarantine: Vec<QuarantineView>,
+    /// Whom it was told to, and why not to others.
+    pub effects: Explained,
 }
 
 impl Life {
@@ -105,11 +109,11 @@ pub struct QuarantineView {
 
 type StandingRow = (String, bool, i16, DateTime<Utc>, Option<String>, Option<String>, bool);
 
-/// Tells the life of one record.
+/// Tells the life of one record. Of the settings the environment counts, and the subscriptions.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn life(pool: &PgPool, uri: &AtUri) -> Result<Life, sqlx::Error> {
+pub async fn life(pool: &PgPool, settings: &Settings, uri: &AtUri) -> Result<Life, sqlx::Error> {
     let mut trace = projection::trace(pool, uri).await?;
     let account = overview::account(pool, &uri.did).await?;
     let standing: Option<StandingRow> = sqlx::query_as(
@@ -145,5 +149,6 @@ pub async fn life(pool: &PgPool, uri: &AtUri) -> Result<Life, sqlx::Error> {
         trace.reason =
             format!("refused: {} ({}); it is in quarantine under {}", refused.reason, refused.detail, refused.id);
     }
-    Ok(Life { trace, account, standing, sightings, quarantine })
+    let effects = effects::explain(pool, &settings.environment, &settings.effects.webhooks, uri).await?;
+    Ok(Life { trace, account, standing, sightings, quarantine, effects })
 }

@@ -1,7 +1,7 @@
 //! The part of the admin listener that needs a token, over somebody who only notes what it is asked.
 
 use almanac::api::admin::{DeskError, OriginDesk, OriginWish, Told};
-use almanac::event::{Did, ListChange};
+use almanac::event::{AtUri, Did, ListChange};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -23,6 +23,10 @@ impl OriginDesk for Stub {
 
     fn explain(&self, did: Did) -> Told {
         told(Ok(json!({ "explain": did.as_str() })))
+    }
+
+    fn trace(&self, uri: AtUri) -> Told {
+        told(Ok(json!({ "trace": uri.to_string() })))
     }
 
     fn change(&self, wish: OriginWish) -> Told {
@@ -81,7 +85,11 @@ async fn what_is_asked_is_passed_on_and_what_cannot_be_read_is_named() {
         get("/admin/origin/explain?did=did:web:a.example").await,
         (200, json!({ "explain": "did:web:a.example" }))
     );
+    let uri = "at://did:web:a.example/community.lexicon.calendar.event/x";
+    assert_eq!(get(&format!("/admin/trace?uri={uri}")).await, (200, json!({ "trace": uri })));
     for (path, word) in [
+        ("/admin/trace", "`uri` is missing"),
+        ("/admin/trace?uri=did:web:a.example", "`uri`"),
         ("/admin/origin?did=a.example", "did"),
         ("/admin/origin?dids=did:web:a.example", "dids"),
         ("/admin/origin/explain", "`did` is missing"),

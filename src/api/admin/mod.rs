@@ -73,6 +73,7 @@ pub fn router(state: AdminState) -> Router {
     let guarded = Router::new()
         .route("/admin/origin", get(origin::view).post(origin::change))
         .route("/admin/origin/explain", get(origin::explain))
+        .route("/admin/trace", get(origin::trace))
         .route_layer(guard)
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES));
     Router::new()
@@ -93,7 +94,7 @@ pub fn router(state: AdminState) -> Router {
 }
 
 async fn home() -> &'static str {
-    "Almanac, for its operator\n\n/health/live\n/health/ready\n/metrics\n/admin/status\n/admin/origin\n/admin/origin/explain?did=\n"
+    "Almanac, for its operator\n\n/health/live\n/health/ready\n/metrics\n/admin/status\n/admin/origin\n/admin/origin/explain?did=\n/admin/trace?uri=\n"
 }
 
 /// Alive: the process answers. Says nothing about anything else, so that no database outage makes a supervisor kill

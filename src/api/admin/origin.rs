@@ -1,4 +1,4 @@
-//! Who may enter, for the operator's machinery: looked at, explained, changed.
+//! Who may enter, for the operator's machinery: looked at, explained, changed; and a record's life, which tells whose it is.
 //!
 //! Requests are read here; what they mean is the business of whoever implements [`OriginDesk`].
 
@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::AdminState;
 use crate::api::params::Params;
 use crate::api::xrpc::XrpcError;
-use crate::event::{Did, ListChange};
+use crate::event::{AtUri, Did, ListChange};
 use crate::telemetry::LogBudget;
 
 /// The largest body of a change, in bytes.
@@ -37,6 +37,8 @@ pub trait OriginDesk: Send + Sync {
     fn explain(&self, did: Did) -> Told;
     /// Makes a change.
     fn change(&self, wish: OriginWish) -> Told;
+    /// The whole life of one record.
+    fn trace(&self, uri: AtUri) -> Told;
 }
 
 /// Why there is no answer.
@@ -122,6 +124,15 @@ pub(super) async fn explain(State(state): State<AdminState>, RawQuery(query): Ra
     let params = Params::parse(query.as_deref(), &["did"])?;
     let did = did(&params)?.ok_or_else(|| XrpcError::invalid("`did` is missing: the account to explain"))?;
     Ok(answer(desk(&state)?.explain(did).await?))
+}
+
+/// `GET /admin/trace`
+pub(super) async fn trace(State(state): State<AdminState>, RawQuery(query): RawQuery) -> Result<Response, XrpcError> {
+    let params = Params::parse(query.as_deref(), &["uri"])?;
+    let uri =
+        params.read("uri", |text| text.parse::<AtUri>().map_err(|e| XrpcError::invalid(format!("`uri`: {e}"))))?;
+    let uri = uri.ok_or_else(|| XrpcError::invalid("`uri` is missing: at://DID/COLLECTION/RKEY"))?;
+    Ok(answer(desk(&state)?.trace(uri).await?))
 }
 
 /// `POST /admin/origin`

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use metrics::counter;
+
 /// What a row takes beside its frame, about.
 pub(super) const ROW_BYTES: u64 = 600;
 
@@ -11,6 +13,7 @@ pub(super) const ROW_BYTES: u64 = 600;
 pub struct Space {
     bytes_max: u64,
     bytes: AtomicU64,
+    overflow: AtomicU64,
 }
 
 impl Default for Space {
@@ -23,7 +26,7 @@ impl Default for Space {
 impl Space {
     /// Room for this many bytes, of which none are taken as far as is known.
     pub fn new(bytes_max: u64) -> Self {
-        Space { bytes_max, bytes: AtomicU64::new(0) }
+        Space { bytes_max, bytes: AtomicU64::new(0), overflow: AtomicU64::new(0) }
     }
 
     /// What the limit is.
@@ -36,9 +39,16 @@ impl Space {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Rows were written.
-    pub(in crate::ingest) fn took(&self, bytes: u64) {
+    /// For how many frames there was no room so far.
+    pub fn overflow(&self) -> u64 {
+        self.overflow.load(Ordering::Relaxed)
+    }
+
+    /// Rows of so many bytes were written, and for so many frames there was no room.
+    pub(in crate::ingest) fn took(&self, bytes: u64, overflow: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.overflow.fetch_add(overflow, Ordering::Relaxed);
+        counter!("almanac_ingest_quarantine_overflow_total").increment(overflow);
     }
 
     /// How many bytes more may be written before somebody looks.

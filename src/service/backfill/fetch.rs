@@ -215,8 +215,9 @@ pub(in crate::service) async fn append(
     };
     let projecting = tokio::spawn(Projector { db: db.clone(), health: Box::new(warn) }.run(head));
     let (pool, policy, on_move) = (db.pool().clone(), policies.current().clone(), policies.on_move());
+    let releasing = quarantine::tell(pool.clone(), policies.clone(), inlet.clone(), ended.clone());
+    let releasing = tokio::spawn(releasing);
     let telling = tokio::spawn(policies.tell(inlet.clone(), ended.clone()));
-    let releasing = tokio::spawn(quarantine::tell(pool.clone(), inlet.clone(), ended.clone()));
     let identifier = Identifier { network, pool, inlet, asks: asked, policy: policy.clone(), on_move };
     let identifying = tokio::spawn(identifier.run(ended.clone()));
     let closing = tokio::spawn(async move {

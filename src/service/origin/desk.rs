@@ -10,9 +10,10 @@ use sqlx::PgPool;
 use super::{FORGET_WHY, PATIENCE, change, explain, in_the_log, said, view};
 use crate::api::admin::{DeskError, OriginDesk, OriginWish, Told};
 use crate::config::Settings;
-use crate::event::{Did, ListChange};
+use crate::event::{AtUri, Did, ListChange};
 use crate::ingest::Trust;
 use crate::service::policy::Policies;
+use crate::service::trace::life;
 
 /// Entries and links in one answer; they are counted whole.
 const SHOWN_MAX: usize = 1_000;
@@ -79,6 +80,14 @@ impl OriginDesk for Desk {
         Box::pin(async move {
             let told = explain(&desk.pool, &desk.settings, &desk.policies, &desk.trust, &did, None).await;
             told.map(|told| json(&told)).map_err(unavailable)
+        })
+    }
+
+    fn trace(&self, uri: AtUri) -> Told {
+        let desk = self.clone();
+        Box::pin(async move {
+            let life = life(&desk.pool, &desk.settings, &uri).await;
+            life.map(|life| json(&life)).map_err(|error| unavailable(error.into()))
         })
     }
 
