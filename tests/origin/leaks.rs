@@ -3,18 +3,21 @@
 use almanac::devnet::sim::Place;
 use serde_json::{Map, Value};
 
-use crate::two::{NEUTRAL, NEUTRAL_TOO, OWN, Two, event, rsvp};
+use crate::support::child::Running;
+use crate::support::serve::eventually;
+use crate::two::{LIMIT, NEUTRAL, NEUTRAL_TOO, OWN, Two, event, rsvp};
 
 /// Written on dev's PDS, carried by the relay that production follows: its directory does not know the account.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dev_record_on_the_relay_is_unknown() {
     let two = Two::start(1).await;
     let production = two.production().await;
-    let (dev, ours) = (two.dev.create_account(OWN).unwrap(), two.prod.create_account(OWN).unwrap());
+    let (dev, ours) = (two.dev.create_account(OWN).unwrap(), two.prod.create_account(NEUTRAL).unwrap());
     let leaked = event(&two.dev, &dev);
     let kept = event(&two.prod, &ours);
     production.shows(&kept).await;
     production.refused(&leaked, "unknown", 4).await;
+    production.told(&kept).await;
     // What comes later is refused without anybody being asked again.
     let later = event(&two.dev, &dev);
     production.refused(&later, "unknown", 4).await;
@@ -101,6 +104,68 @@ async fn a_dump_of_dev_is_judged_by_the_documents_beside_it() {
     production.refused(&unnamed, "no_key", 0).await;
 }
 
+/// A dump that says that it was recorded in dev.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_recorded_in_dev_is_refused_or_goes_to_quarantine_whole() {
+    let two = Two::start(12).await;
+    let (ours, dev) = (two.prod.create_account(OWN).unwrap(), two.dev.create_account(OWN).unwrap());
+    // Recorded there, and none the less ours by every document.
+    let (own, leaked) = (event(&two.prod, &ours), event(&two.dev, &dev));
+    let mut production = two.production().await;
+    let later = [event(&two.prod, &ours), event(&two.dev, &dev)];
+    production.shows(&later[0]).await;
+    production.refused(&later[1], "unknown", 4).await;
+    production.stop();
+    let dump = production.file("dev.mcap");
+    let dump = dump.to_str().unwrap();
+    let frames = two.prod.frames(Place::Relay).len().to_string();
+    let mut record = std::process::Command::new(env!("CARGO_BIN_EXE_almanac"));
+    // Its first number is the one after this.
+    record.args(["record", "--environment", "dev", "--relay", &two.prod.relay_ws_url(), "--cursor", "1000"]);
+    let recorded = record.args(["--max-frames", &frames, "--out", dump]).output().unwrap();
+    assert!(recorded.status.success(), "{}", String::from_utf8_lossy(&recorded.stderr));
+    let replayed = production.run(&["replay", "--json", dump], false);
+    let said = String::from_utf8_lossy(&replayed.stderr).into_owned();
+    assert_eq!((replayed.status.code(), replayed.stdout.len()), (Some(2), 0), "{said}");
+    assert!(said.contains("dev") && said.contains("--as-foreign"), "{said}");
+    assert!(production.quarantine(&ours).await.is_empty());
+    let replayed = production.run(&["replay", "--json", "--as-foreign", dump], false);
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
+    for uri in [&leaked, &later[1]] {
+        production.refused(uri, "foreign", 1).await;
+    }
+    for uri in [&own, &later[0]] {
+        assert_eq!(production.has_in_quarantine(uri, "foreign", 1).await, Ok(()), "{uri}");
+        assert!(production.is_shown(uri).await, "{uri}");
+    }
+}
+
+/// Dev's PDS or directory among production's settings: nothing is asked of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_declared_for_dev_is_not_connected_to() {
+    let two = Two::start(13).await;
+    let production = two.production().await;
+    let (pds, plc) = (two.dev.pds_url(OWN), two.dev.plc_url().to_owned());
+    let stream = pds.replacen("http", "ws", 1);
+    let before = two.dev.served();
+    let declared = format!("{}=dev,{}=dev", pds.trim_start_matches("http://"), plc.trim_start_matches("http://"));
+    let commands: [(&[&str], bool); 4] = [
+        (&["serve", "--relay", &stream], true),
+        (&["serve", "--pds", &stream], true),
+        (&["serve", "--plc", &plc], false),
+        (&["backfill", "--host", &pds], true),
+    ];
+    for (number, (args, reaching)) in commands.into_iter().enumerate() {
+        let mut command = production.command(args, reaching);
+        command.env("ALMANAC_ORIGIN_HOSTS", &declared);
+        let mut running = Running::start("almanac", &mut command, &production.file(&format!("{number}.log")));
+        let ended = running.end(LIMIT);
+        assert!(!ended.success(), "{args:?}: {ended}");
+        assert!(running.log().contains("`dev`"), "{args:?}: {}", running.log());
+    }
+    assert_eq!(two.dev.served(), before);
+}
+
 /// Somebody wrote dev's PDS among production's upstreams.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dev_pds_followed_by_mistake_gives_nothing() {
@@ -132,6 +197,27 @@ async fn a_dev_pds_with_our_backup_speaks_for_nobody() {
     let forged = event(&two.dev, &ours);
     production.quarantined(&forged, "wrong_host", 2).await;
     assert!(production.is_shown(&before).await);
+}
+
+/// The same copy, behind a relay that does not ask where an account lives: its frames cannot be told from ours. What tells is
+/// the account's own host, which has never heard of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_with_our_keys_through_a_careless_relay_is_named() {
+    let two = Two::start(15).await;
+    let ours = two.prod.create_account(NEUTRAL).unwrap();
+    let production = two.production().await;
+    production.shows(&event(&two.prod, &ours)).await;
+    two.prod.restore_on(&ours, &two.dev, NEUTRAL).unwrap();
+    event(&two.dev, &ours);
+    eventually("the account is named", LIMIT, async || {
+        let state: String = sqlx::query_scalar("select state from ingest.repo where did = $1")
+            .bind(&ours)
+            .fetch_one(production.pool())
+            .await
+            .unwrap();
+        if state == "rolled_back" { Ok(()) } else { Err(state) }
+    })
+    .await;
 }
 
 /// A PDS nobody declared, on which an account calls itself by a name of dev's.
@@ -182,10 +268,25 @@ async fn a_dev_rsvp_to_our_event_counts_nowhere() {
     let leaked = rsvp(&two.dev, &stranger, &party, &two.prod);
     production.shows(&party).await;
     production.shows(&comes).await;
+    production.told(&comes).await;
     production.refused(&leaked, "unknown", 4).await;
     let answers = production.serve.rsvps_to(&party).await;
     assert_eq!(answers.len(), 1, "{answers:?}");
     production.nothing_held_back(&[&host, &guest]).await;
+}
+
+/// Everybody whom nobody met before is told of, too: what waits for its account's document loses nothing by that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_record_of_everybody_who_belongs_is_told() {
+    let two = Two::start(14).await;
+    let production = two.production().await;
+    let dids: Vec<String> = (0..12).map(|n| two.prod.create_account(1 + n % 2).unwrap()).collect();
+    let first: Vec<String> = dids.iter().map(|did| event(&two.prod, did)).collect();
+    for uri in &first {
+        production.shows(uri).await;
+        production.told(uri).await;
+    }
+    production.nothing_held_back(&dids.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
 /// The other way round: dev indexes its own users' answers, and nobody else's.
@@ -209,6 +310,7 @@ async fn our_rsvp_to_a_dev_event_counts_nowhere_in_dev() {
     ];
     dev.shows(&party).await;
     dev.shows(&comes).await;
+    dev.told(&comes).await;
     for (uri, reason, rule) in &refused {
         dev.refused(uri, reason, *rule).await;
     }

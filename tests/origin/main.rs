@@ -7,6 +7,7 @@
 mod support {
     pub mod child;
     pub mod postgres;
+    pub mod receiver;
     pub mod serve;
 }
 

@@ -6,7 +6,7 @@ use almanac::event::Did;
 use almanac::identity;
 
 use crate::support::serve::eventually;
-use crate::two::{Env, LIMIT, NEUTRAL, OWN, Two, did_of, event, no_effects};
+use crate::two::{Env, LIMIT, NEUTRAL, OWN, Two, did_of, event};
 
 /// By an operation that both directories have, an account of production moves to dev's PDS, and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +135,7 @@ async fn our_user_whose_new_host_denies_it_stays_outside() {
     assert!(production.waiting(&did).await > 0, "{:?}", production.quarantine(&did).await);
     assert!(!production.is_shown(&meanwhile).await);
     assert!(production.is_shown(&before).await, "what is here already stays as it is");
-    no_effects(&production.db).await;
+    production.untold(&meanwhile).await;
     two.prod.name_pds(&did, OWN).unwrap();
     production.shows(&meanwhile).await;
     assert_eq!(origin_of(&production, &meanwhile).await, ("own".to_owned(), Some(7)));

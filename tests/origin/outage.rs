@@ -3,7 +3,7 @@
 use almanac::devnet::sim::{At, Fault, When};
 
 use crate::support::serve::eventually;
-use crate::two::{Env, LIMIT, NEUTRAL, OWN, Two, event, no_effects};
+use crate::two::{Env, LIMIT, NEUTRAL, OWN, Two, event};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_directory_is_down_the_known_go_on_and_the_new_wait() {
@@ -67,5 +67,5 @@ async fn is_held(env: &Env, did: &str) {
         _ => Ok(()),
     })
     .await;
-    no_effects(&env.db).await;
+    env.untold(&format!("at://{did}/")).await;
 }

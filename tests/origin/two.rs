@@ -13,10 +13,13 @@ use tempfile::TempDir;
 
 use crate::support::child::end_with_this_thread;
 use crate::support::postgres::TestDb;
+use crate::support::receiver::Receiver;
 use crate::support::serve::{Serve, eventually};
 
 /// Far more than any settling takes, also on a machine that compiles at the same time.
 pub const LIMIT: Duration = Duration::from_secs(90);
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The PDS of each network that is an environment's own.
 pub const OWN: usize = 0;
@@ -67,9 +70,12 @@ impl Two {
 pub struct Env {
     pub db: TestDb,
     pub serve: Serve,
+    /// What the app of this environment is told.
+    pub receiver: Receiver,
     environment: &'static str,
     flags: Vec<String>,
     upstream: [String; 2],
+    stopped: bool,
     folder: TempDir,
 }
 
@@ -90,10 +96,13 @@ impl Env {
         let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
         let (hosts, handles) = two.origins();
         let dids = if environment == "dev" { "allowlist" } else { "network" };
+        let receiver = Receiver::start().await;
         let settings = format!(
-            "[origin]\nhosts = {hosts:?}\nhandles = {handles:?}\n\
+            "[webhooks.app]\nurl = '{}/app'\nsecret = '{SECRET}'\n\
+             [origin]\nhosts = {hosts:?}\nhandles = {handles:?}\n\
              [filter]\ndids = '{dids}'\nallow = {allowed:?}\n\
-             [backfill]\ncoverage_every = '2s'\nhost_pause = '200ms'\n"
+             [backfill]\ncoverage_every = '2s'\nhost_pause = '200ms'\n",
+            receiver.url
         );
         let file = folder.path().join("almanac.toml");
         std::fs::write(&file, settings).unwrap();
@@ -106,7 +115,7 @@ impl Env {
             pds => ["--pds".to_owned(), pds.replacen("http", "ws", 1)],
         };
         let serve = serve(&db, &folder, &flags, &upstream).await;
-        Env { db, serve, environment, flags, upstream, folder }
+        Env { db, serve, receiver, environment, flags, upstream, stopped: false, folder }
     }
 
     /// Kills `serve`, and starts it again.
@@ -129,16 +138,22 @@ impl Env {
         self.serve.running.terminate();
         let status = self.serve.running.end(LIMIT);
         assert!(status.success(), "{status}");
+        self.stopped = true;
     }
 
     /// Another `almanac` of this environment on the same database: run to its end.
     pub fn run(&self, args: &[&str], reaching: bool) -> Output {
+        self.command(args, reaching).output().unwrap()
+    }
+
+    /// The same, to be started.
+    pub fn command(&self, args: &[&str], reaching: bool) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_almanac"));
         command.args(args).args(["--database-url", self.db.url().expose()]);
         // How the network is reached only concerns those who reach for it.
         command.args(if reaching { &self.flags[..] } else { &self.flags[..4] });
         end_with_this_thread(&mut command);
-        command.output().unwrap()
+        command
     }
 
     /// Waits until this is shown to everybody.
@@ -199,25 +214,29 @@ impl Env {
 
     /// The first half of it: for accounts that are shown with other records.
     pub async fn quarantined(&self, uri: &str, reason: &str, rule: i16) {
-        let path = uri.splitn(4, '/').nth(3).unwrap();
         eventually(&format!("{uri} is in quarantine as {reason}"), LIMIT, async || {
-            let found: Option<i64> = sqlx::query_scalar(
-                "select id from ingest.quarantine
-                 where did = $1 and $2 = any(paths) and reason = $3 and coalesce(rule, 0) = $4 and frame is not null",
-            )
-            .bind(did_of(uri))
-            .bind(path)
-            .bind(reason)
-            .bind(rule)
-            .fetch_optional(self.pool())
-            .await
-            .unwrap();
-            if found.is_some() { Ok(()) } else { Err(self.state(uri).await) }
+            self.has_in_quarantine(uri, reason, rule).await
         })
         .await;
         assert!(!self.is_shown(uri).await, "{uri}");
         self.uncounted(uri).await;
-        no_effects(&self.db).await;
+        self.untold(uri).await;
+    }
+
+    /// Whether the record lies there with its bytes; an error says what is known.
+    pub async fn has_in_quarantine(&self, uri: &str, reason: &str, rule: i16) -> Result<(), String> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "select id from ingest.quarantine
+             where did = $1 and $2 = any(paths) and reason = $3 and coalesce(rule, 0) = $4 and frame is not null",
+        )
+        .bind(did_of(uri))
+        .bind(uri.splitn(4, '/').nth(3).unwrap())
+        .bind(reason)
+        .bind(rule)
+        .fetch_optional(self.pool())
+        .await
+        .unwrap();
+        if found.is_some() { Ok(()) } else { Err(self.state(uri).await) }
     }
 
     /// Waits until it is noted that an account was offered, and not fetched for this reason; nothing of it shows.
@@ -250,7 +269,37 @@ impl Env {
         .await
         .unwrap();
         assert_eq!(rows, 0, "rows of {did}");
-        no_effects(&self.db).await;
+        self.untold(&format!("at://{did}/")).await;
+    }
+
+    /// Waits until the app was told of this record.
+    pub async fn told(&self, uri: &str) {
+        eventually(&format!("the app of {} is told of {uri}", self.environment), LIMIT, async || {
+            if self.receiver.about(uri).is_empty() { Err(self.state(uri).await) } else { Ok(()) }
+        })
+        .await;
+    }
+
+    /// The whole log was looked at for effects, and nobody is told of what begins like this.
+    pub async fn untold(&self, uri: &str) {
+        eventually("the whole log is looked at", LIMIT, async || {
+            let (head, done): (i64, Option<i64>) =
+                sqlx::query_as("select position, (select position from effects.checkpoint) from log.head")
+                    .fetch_one(self.pool())
+                    .await
+                    .unwrap();
+            if done >= Some(head) || self.stopped { Ok(()) } else { Err(format!("{done:?} of {head}")) }
+        })
+        .await;
+        let about: Vec<(String, Option<String>)> =
+            sqlx::query_as("select subscription, uri from effects.delivery where starts_with(uri, $1)")
+                .bind(uri)
+                .fetch_all(self.pool())
+                .await
+                .unwrap();
+        assert!(about.is_empty(), "somebody is to be told: {about:?}");
+        let told = self.receiver.received();
+        assert!(!told.iter().any(|told| told.uri().starts_with(uri)), "somebody was told: {told:?}");
     }
 
     /// A record in quarantine is counted nowhere: the counts are those of the RSVPs that show.
@@ -308,13 +357,6 @@ impl Env {
         })
         .await;
     }
-}
-
-/// Nothing was to be told to anybody outside.
-pub async fn no_effects(db: &TestDb) {
-    let told: Vec<(String, Option<String>)> =
-        sqlx::query_as("select subscription, uri from effects.delivery").fetch_all(db.pool()).await.unwrap();
-    assert!(told.is_empty(), "somebody was to be told: {told:?}");
 }
 
 /// The DID in an AT-URI.
