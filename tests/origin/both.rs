@@ -1,7 +1,7 @@
 //! One DID in both directories, with a key in each: whose record it is, only the signature says.
 
-use crate::two::{LIMIT, NEUTRAL, OWN, Two, event};
 use crate::support::serve::eventually;
+use crate::two::{LIMIT, NEUTRAL, OWN, Two, event};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_did_of_both_directories_is_believed_by_its_key_here() {
@@ -33,11 +33,12 @@ async fn a_namesake_that_is_switched_off_hides_nobody_for_long() {
     two.dev.create_namesake(&did, OWN).unwrap();
     two.dev.set_status(&did, Some("deactivated")).unwrap();
     eventually("the word was heard", LIMIT, async || {
-        let words: i64 = sqlx::query_scalar("select count(*) from log.event where did = $1 and kind = 'account' and not active")
-            .bind(&did)
-            .fetch_one(production.pool())
-            .await
-            .unwrap();
+        let words: i64 =
+            sqlx::query_scalar("select count(*) from log.event where did = $1 and kind = 'account' and not active")
+                .bind(&did)
+                .fetch_one(production.pool())
+                .await
+                .unwrap();
         if words > 0 { Ok(()) } else { Err("no word".to_owned()) }
     })
     .await;

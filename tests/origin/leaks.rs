@@ -92,10 +92,8 @@ async fn a_dump_of_dev_is_judged_by_the_documents_beside_it() {
     }
     std::fs::write(&dump, bytes).unwrap();
     production.stop();
-    let done = production.run(
-        &["replay", "--json", dump.to_str().unwrap(), "--did-docs", docs.to_str().unwrap()],
-        false,
-    );
+    let done =
+        production.run(&["replay", "--json", dump.to_str().unwrap(), "--did-docs", docs.to_str().unwrap()], false);
     assert!(!done.stdout.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
     for uri in &leaked {
         production.refused(uri, "foreign", 6).await;

@@ -283,13 +283,12 @@ impl Env {
     /// Waits until the log holds these verdicts about an account, in order: whether its records are kept, and the word.
     pub async fn verdicts(&self, did: &str, want: &[&str]) {
         eventually(&format!("verdicts about {did} are {want:?}"), LIMIT, async || {
-            let told: Vec<String> = sqlx::query_scalar(
-                "select status from log.event where did = $1 and kind = 'origin' order by position",
-            )
-            .bind(did)
-            .fetch_all(self.pool())
-            .await
-            .unwrap();
+            let told: Vec<String> =
+                sqlx::query_scalar("select status from log.event where did = $1 and kind = 'origin' order by position")
+                    .bind(did)
+                    .fetch_all(self.pool())
+                    .await
+                    .unwrap();
             if told == want { Ok(()) } else { Err(format!("{told:?}, {}", self.state(&format!("at://{did}/")).await)) }
         })
         .await;
