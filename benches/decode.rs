@@ -41,11 +41,12 @@ pub fn run(scale: Scale, chosen: &dyn Fn(&str) -> bool, results: &mut Vec<Outcom
 }
 
 /// Works through the frames so often that a run is long enough to be measured.
-fn passes(frames: &Frames, at_least: usize) -> usize {
+pub fn passes(frames: &Frames, at_least: usize) -> usize {
     (at_least / frames.frames.len()).max(1)
 }
 
-fn over_frames<'a>(
+/// Somebody who does `work` on every frame, so many times over.
+pub fn over_frames<'a>(
     name: &'static str,
     frames: &'a Frames,
     passes: usize,

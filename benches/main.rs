@@ -16,6 +16,7 @@ mod clock;
 mod contest;
 mod decode;
 mod fixture;
+mod lists;
 mod peers;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/postgres.rs"]
@@ -51,7 +52,8 @@ fn main() {
     let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let mut results = Vec::new();
     decode::run(scale, &chosen, &mut results);
+    let memory = lists::run(scale, &chosen, &mut results);
     replay::run(scale, &chosen, &mut results);
     let backfilled = backfill::run(scale, &chosen);
-    report::print(scale, &results, backfilled.as_ref());
+    report::print(scale, &results, memory.as_ref(), backfilled.as_ref());
 }

@@ -5,15 +5,19 @@ use std::process::Command;
 use crate::backfill::{Report, Round};
 use crate::contest::{Outcome, Row};
 use crate::fixture::{SEED, Scale};
+use crate::lists::Memory;
 
 /// Prints everything that was found, and on what.
-pub fn print(scale: Scale, outcomes: &[Outcome], backfilled: Option<&Report>) {
+pub fn print(scale: Scale, outcomes: &[Outcome], memory: Option<&Memory>, backfilled: Option<&Report>) {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     println!("- machine: {}, {cores} cores, load before the report {}", cpu_model(), load());
     println!("- commit: {}", commit());
     println!("- fixture: made by `almanac::devnet` from seed {SEED}, {} run", scale.name());
     if !outcomes.is_empty() {
         contests(outcomes);
+    }
+    if let Some(memory) = memory {
+        lists(memory);
     }
     if let Some(report) = backfilled {
         backfills(report);
@@ -40,6 +44,18 @@ fn contests(outcomes: &[Outcome]) {
         "Each row shows its best round. The ratio is that of the best rounds; in brackets the lowest and highest of"
     );
     println!("single rounds. Where a database takes part its CPU time counts too.");
+}
+
+fn lists(memory: &Memory) {
+    println!();
+    println!(
+        "**lists of accounts**: two lists of {} accounts each, read as from a file",
+        thousands(memory.dids as f64)
+    );
+    println!();
+    println!("| bytes a DID, as the set tells it | bytes a DID, by what the process grew |");
+    println!("|--:|--:|");
+    println!("| {:.1} | {} |", memory.told, memory.grown.map_or("not seen".to_owned(), |grown| format!("{grown:.1}")));
 }
 
 fn backfills(report: &Report) {

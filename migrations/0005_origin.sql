@@ -88,7 +88,7 @@ create index quarantine_by_reason on ingest.quarantine (reason, id);
 create index quarantine_by_age on ingest.quarantine (quarantined_at);
 create index quarantine_to_release on ingest.quarantine (id) where release_asked_at is not null and released_at is null;
 
--- Every upstream that carried a commit of followed records, the first one too.
+-- Upstreams that carried a commit of followed records which was there already.
 create table ingest.sighting (
     did text collate "C" not null,
     rev text collate "C" not null,
@@ -153,10 +153,15 @@ create table effects.delivery (
     last_status integer,
     last_error text,
     created_at timestamptz not null default now(),
+    -- When it was queued, or queued again by somebody: what its age is counted from.
+    queued_at timestamptz not null default now(),
     delivered_at timestamptz,
     unique (subscription, position)
 );
-create index delivery_due on effects.delivery (next_at) where state = 'pending';
+create index delivery_due on effects.delivery (subscription, next_at) where state = 'pending';
+-- Which delivery of an account is the first that waits.
+create index delivery_line on effects.delivery (subscription, did, position) where state = 'pending';
+create index delivery_dead on effects.delivery (position) where state = 'dead';
 create index delivery_by_uri on effects.delivery (uri);
 
 -- What the list files held when they were last read.

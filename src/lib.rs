@@ -14,6 +14,7 @@
 //! - `identity`: which network account belongs to which of our users.
 //! - Outward: `projection` (the tables apps query), `api` (HTTP).
 //! - `pds`: what an operator runs beside a PDS.
+//! - Outward: `projection` (the tables apps query), `effects` (webhooks: the only part that acts on the world), `api` (HTTP).
 //! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, a simulated
 //!   network that signs really, with an encoder of its own and faults on demand.
 //!
@@ -40,6 +41,8 @@ pub mod db;
 pub mod decode;
 #[cfg(feature = "devnet")]
 pub mod devnet;
+#[cfg(feature = "runtime")]
+pub mod effects;
 pub mod event;
 #[cfg(feature = "runtime")]
 pub mod event_log;

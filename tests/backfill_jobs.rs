@@ -216,10 +216,10 @@ async fn a_host_that_asks_for_a_pause_has_not_failed() {
 }
 
 #[tokio::test]
-async fn a_failed_job_rests_and_goes_at_once_when_somebody_asks() {
+async fn a_failed_job_rests_and_goes_at_once_when_somebody_asks_or_the_account_may_enter() {
     let test = TestDb::fresh().await;
     let pool = test.pool();
-    for (n, pause) in [(1, Some(Duration::from_secs(3_600))), (2, None)] {
+    for (n, pause) in [(1, Some(Duration::from_secs(3_600))), (2, None), (3, Some(Duration::from_secs(3_600)))] {
         ask(pool, &[JobRequest::new(did(n), Reason::Gap)]).await;
         claim(pool, 1, &[]).await.unwrap();
         fail(pool, &did(n), Outcome::Refused, Some("h"), "wrong signature", pause).await.unwrap();
@@ -237,8 +237,9 @@ async fn a_failed_job_rests_and_goes_at_once_when_somebody_asks() {
     .await
     .unwrap();
     assert!(waits);
-    ask(pool, &[JobRequest::new(did(1), Reason::Asked), JobRequest::new(did(2), Reason::Asked)]).await;
-    assert_eq!(claim(pool, 9, &[]).await.unwrap().len(), 2);
+    let reasons = [(1, Reason::Asked), (2, Reason::Asked), (3, Reason::Origin)];
+    ask(pool, &reasons.map(|(n, reason)| JobRequest::new(did(n), reason))).await;
+    assert_eq!(claim(pool, 9, &[]).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -40,8 +40,9 @@ async fn followed(host: &Host, kind: &str, age: TimeDelta) -> TestDb {
         .await
         .unwrap();
     sqlx::query(
-        "insert into ingest.repo (did, pds) values ('did:plc:a', 'http://' || $1), ('did:plc:b', 'http://' || $1),
-             ('did:plc:c', 'https://elsewhere.test'), ('did:plc:d', null)",
+        "insert into ingest.repo (did, pds, identity_at)
+         values ('did:plc:a', 'http://' || $1, now()), ('did:plc:b', 'http://' || $1, now()),
+             ('did:plc:c', 'https://elsewhere.test', now()), ('did:plc:d', null, null)",
     )
     .bind(&host.name)
     .execute(db.pool())

@@ -1,5 +1,5 @@
-//! The list of allowed accounts is changed while `serve` runs; and what is dropped is counted, by reasons that are all
-//! there from the start.
+//! The file of allowed accounts is changed while `serve` runs, and whoever is taken off it is hidden until he is on it again;
+//! and what is dropped is counted, by reasons that are all there from the start.
 
 #[allow(dead_code)] // Parts of these are there for other tests.
 mod support {
@@ -8,59 +8,31 @@ mod support {
     pub mod postgres;
     pub mod relay;
     pub mod serve;
+    pub mod writer;
 }
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use almanac::decode::Reason;
-use almanac::devnet::frames::{self, Stamp};
-use almanac::devnet::keys::{Curve, SigningKey};
-use almanac::devnet::{Frame, Repo, Tid, Write, cbor};
+use almanac::devnet::Frame;
 use almanac::filter::DropReason;
 use support::postgres::TestDb;
 use support::relay::Relay;
 use support::serve::{Serve, eventually};
+use support::writer::{EVENT, Writer};
 
-const EVENT: &str = "community.lexicon.calendar.event";
 const LIMIT: Duration = Duration::from_secs(60);
 
 const ANNA: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
 const BELA: &str = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb";
-
-/// An account that writes one event after the other.
-struct Writer {
-    did: &'static str,
-    repo: Repo,
-}
-
-/// One frame in which `writer` creates the event `rkey`.
-fn event(writer: &mut Writer, seq: i64, rkey: &str) -> Frame {
-    let micros = 1_760_000_000_000_000 + seq * 1_000_000;
-    let record = cbor::Value::map([
-        ("$type", cbor::Value::text(EVENT)),
-        ("name", cbor::Value::text(rkey)),
-        ("createdAt", cbor::Value::text("2026-11-22T08:00:00.000Z")),
-        ("startsAt", cbor::Value::text("2027-06-05T18:00:00.000Z")),
-    ])
-    .encode();
-    let write = Write::Create { path: format!("{EVENT}/{rkey}"), record };
-    let commit = writer.repo.apply(&[write], Tid::new(micros as u64, 1)).unwrap();
-    Frame { seq, bytes: frames::commit(Stamp { seq, did: writer.did, micros }, &commit) }
-}
 
 fn write_list(path: &Path, lines: &[&str]) {
     // As an editor does it: whole, or not at all.
     let new = path.with_extension("new");
     std::fs::write(&new, lines.join("\n")).unwrap();
     std::fs::rename(new, path).unwrap();
-}
-
-impl Writer {
-    fn new(did: &'static str, entropy: u8) -> Self {
-        Writer { did, repo: Repo::new(did, SigningKey::from_entropy(Curve::K256, [entropy; 32])) }
-    }
 }
 
 async fn shown(serve: &Serve) -> BTreeSet<String> {
@@ -84,7 +56,7 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
     for round in ["e1", "e2", "e3", "e4"] {
         for writer in [&mut anna, &mut bela] {
             let seq = frames.len() as i64 + 1;
-            frames.push(event(writer, seq, round));
+            frames.push(writer.event(seq, round));
         }
     }
     let relay = Relay::start(&frames).await;
@@ -98,7 +70,9 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
     })
     .await;
 
-    let mut want = BTreeSet::new();
+    // What each account wrote while it was let in. What it wrote meanwhile is in quarantine.
+    let mut written: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut refused: BTreeMap<&str, i64> = [(ANNA, 0), (BELA, 0)].into();
     let mut dropped = 0.0;
     let rounds: [Round; 4] = [
         (None, "", &[ANNA]),
@@ -113,7 +87,14 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
             write_list(&list, lines);
             eventually(word, LIMIT, async || if heard(&serve) > before { Ok(()) } else { Err(String::new()) }).await;
         }
-        want.extend(let_in.iter().map(|did| format!("at://{did} e{}", round + 1)));
+        for did in [ANNA, BELA] {
+            match let_in.contains(&did) {
+                true => drop(written.entry(did).or_default().insert(format!("at://{did} e{}", round + 1))),
+                false => *refused.get_mut(did).unwrap() += 1,
+            }
+        }
+        // Whoever is not on the list shows with nothing, also not with what was there before.
+        let want: BTreeSet<String> = let_in.iter().flat_map(|did| written[did].clone()).collect();
         dropped += (2 - let_in.len()) as f64;
         let seq = 2 * (round + 1);
         relay.release(seq);
@@ -129,7 +110,21 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
         })
         .await;
         assert_eq!(serve.metric(&series(DropReason::NotAllowed)).await, Some(dropped), "round {}", round + 1);
+        let quarantined = "almanac_ingest_quarantined_records_total{reason=\"not_allowed\"}";
+        assert_eq!(serve.metric(quarantined).await, Some(dropped), "round {}", round + 1);
+        for (did, want) in &refused {
+            let there: i64 = sqlx::query_scalar(
+                "select count(*) from ingest.quarantine
+                 where did = $1 and reason = 'not_allowed' and rule = 12 and frame is not null",
+            )
+            .bind(did)
+            .fetch_one(db.pool())
+            .await
+            .unwrap();
+            assert_eq!(there, *want, "{did}, round {}", round + 1);
+        }
     }
+    assert_eq!(relay.connections(), 1, "the stream was interrupted");
     assert!(serve.running.log().contains("line 3"), "the broken line is not named");
 }
 
@@ -137,9 +132,9 @@ async fn a_changed_list_takes_effect_on_the_running_process() {
 async fn every_reason_is_counted_from_the_start() {
     let (db, folder) = (TestDb::fresh().await, tempfile::tempdir().unwrap());
     let mut anna = Writer::new(ANNA, 1);
-    let mut bytes = event(&mut anna, 2, "e2").bytes;
+    let mut bytes = anna.event(2, "e2").bytes;
     bytes.truncate(bytes.len() - 1);
-    let frames = [event(&mut Writer::new(BELA, 2), 1, "e1"), Frame { seq: 2, bytes }];
+    let frames = [Writer::new(BELA, 2).event(1, "e1"), Frame { seq: 2, bytes }];
     let relay = Relay::start(&frames).await;
     let flags = ["--deny", BELA];
     let serve = Serve::start_with(db.url().expose(), &relay.url, folder.path(), &flags);

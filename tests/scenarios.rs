@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -184,14 +184,9 @@ fn deliveries(scenario: &Scenario) -> Vec<Delivery> {
 }
 
 fn policy() -> Policy {
-    Policy {
-        environment: Environment::parse("test").unwrap(),
-        collections: CollectionSet::parse(["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"])
-            .unwrap(),
-        dids: DidRule::Network,
-        allowed: HashSet::new(),
-        denied: HashSet::new(),
-    }
+    let collections = ["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"];
+    let environment = Environment::parse("test").unwrap();
+    Policy::new(environment, CollectionSet::parse(collections).unwrap(), DidRule::Network)
 }
 
 /// What becomes of each delivery, in the words of the scenarios.

@@ -28,6 +28,18 @@ impl XrpcError {
         XrpcError { status: StatusCode::NOT_FOUND, error: "RecordNotFound", message: message.into() }
     }
 
+    pub(super) fn not_found(error: &'static str, message: impl Into<String>) -> Self {
+        XrpcError { status: StatusCode::NOT_FOUND, error, message: message.into() }
+    }
+
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        XrpcError { status: StatusCode::UNAUTHORIZED, error: "AuthenticationRequired", message: message.into() }
+    }
+
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        XrpcError { status: StatusCode::FORBIDDEN, error: "Forbidden", message: message.into() }
+    }
+
     pub(super) fn no_such_address(message: impl Into<String>) -> Self {
         XrpcError { status: StatusCode::NOT_FOUND, error: "NotFound", message: message.into() }
     }
@@ -55,6 +67,9 @@ impl IntoResponse for XrpcError {
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(self)).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -88,10 +88,14 @@ impl Default for AccountState {
 }
 
 impl AccountState {
-    /// Whether its records are withheld. A host's own troubles (throttled, desynchronized) hide nobody.
+    /// Whether its records are not shown: its host withholds them, or this environment refuses them.
     pub fn hidden(&self) -> bool {
-        let withheld = !self.active && !matches!(self.status, AccountStatus::Throttled | AccountStatus::Desynchronized);
-        withheld || self.refused.is_some()
+        self.refused.is_some() || self.withheld()
+    }
+
+    /// A host's own troubles (throttled, desynchronized) hide nobody.
+    fn withheld(&self) -> bool {
+        !self.active && !matches!(self.status, AccountStatus::Throttled | AccountStatus::Desynchronized)
     }
 
     /// Whether a word about one of its records makes that record live.

@@ -16,7 +16,7 @@ pub use event::{EventView, Link};
 pub use fold::{AccountState, RecordKey, State, Word, Words};
 pub use lenient::Problem;
 pub use location::Location;
-pub use record::{Record, View};
+pub use record::{Record, View, record_json};
 pub use rsvp::{Answer, RsvpView};
 
 /// The collection of calendar events.

@@ -6,7 +6,7 @@ use super::event::EventView;
 use super::lenient::{Problem, without_nul};
 use super::rsvp::RsvpView;
 use super::{EVENT, RSVP};
-use crate::decode::{Reject, record_json};
+use crate::decode::{self, Reject};
 use crate::event::{Nsid, Rkey};
 
 /// What a calendar record is.
@@ -37,7 +37,7 @@ impl Record {
         if !is_event && collection.as_str() != RSVP {
             return Ok(None);
         }
-        let mut json = record_json(bytes)?;
+        let mut json = decode::record_json(bytes)?;
         let had_nul = without_nul(&mut json);
         let mut view =
             if is_event { View::Event(EventView::read(&json)) } else { View::Rsvp(RsvpView::read(&json, rkey)) };
@@ -47,6 +47,14 @@ impl Record {
         }
         Ok(Some(Record { json, view }))
     }
+}
+
+/// Any record in the data model's JSON form, whatever its collection.
+///
+/// # Errors
+/// Bytes that are no record; ingest lets none through.
+pub fn record_json(bytes: &[u8]) -> Result<Value, Reject> {
+    decode::record_json(bytes)
 }
 
 impl View {

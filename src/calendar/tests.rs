@@ -5,7 +5,10 @@ use serde_json::json;
 
 use super::lenient::without_nul;
 use super::*;
-use crate::event::{AccountStatus, AtUri, Body, Cid, Codec, Did, Event, Handle, Logged, Nsid, Rev, Rkey};
+use crate::event::{
+    AccountStatus, AtUri, Body, Cid, Codec, Decision, Did, Event, Handle, Logged, Nsid, Origin, OriginRule, Refusal,
+    Rev, Rkey, Standing,
+};
 
 fn problems(problems: &[Problem]) -> Vec<(&str, &str)> {
     problems.iter().map(|p| (p.field.as_str(), p.problem.as_str())).collect()
@@ -110,7 +113,14 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
 }
 
-/// What a stranger may do to two accounts with three records.
+const DECISIONS: [Decision; 4] = [
+    Decision { standing: Standing::Kept(Origin::Network), rule: OriginRule::NetworkMode },
+    Decision { standing: Standing::Kept(Origin::Own), rule: OriginRule::OwnAccount },
+    Decision { standing: Standing::Refused(Refusal::Denied), rule: OriginRule::DenyList },
+    Decision { standing: Standing::Refused(Refusal::Foreign), rule: OriginRule::ForeignPlace },
+];
+
+/// What a stranger may do to two accounts with three records, and what may be decided of them.
 fn body() -> impl Strategy<Value = Body> {
     let key = || (0..3usize).prop_map(|i| Rkey::parse(["a", "b", "c"][i]).unwrap());
     let collection = || Nsid::parse(EVENT).unwrap();
@@ -134,6 +144,7 @@ fn body() -> impl Strategy<Value = Body> {
                 .map(|h| Handle::parse(h).unwrap()),
             time: at(t),
         }),
+        (0..4usize, 0..10i64).prop_map(|(i, t)| Body::Origin { decision: DECISIONS[i], time: at(t) }),
     ]
 }
 
@@ -309,4 +320,21 @@ fn what_a_host_says_of_an_account_decides_whether_it_is_shown() {
         assert_eq!(account(false).hidden(), hides, "not active, {}", status.as_str());
         assert!(!account(true).hidden(), "active, {}", status.as_str());
     }
+}
+
+#[test]
+fn who_is_refused_here_is_hidden_until_the_verdict_changes() {
+    let hidden_after = |verdicts: &[(usize, i64)]| {
+        let mut state = State::default();
+        for (i, (decision, time)) in verdicts.iter().enumerate() {
+            let body = Body::Origin { decision: DECISIONS[*decision], time: at(*time) };
+            let event = Event { did: Did::parse("did:plc:a").unwrap(), body };
+            state.fold(&Logged { position: i as i64 + 1, event, seq: None, seen_at: at(0) });
+        }
+        state.accounts.into_values().any(|account| account.hidden())
+    };
+    assert!(!hidden_after(&[(0, 1), (1, 2)]));
+    assert!(hidden_after(&[(0, 1), (3, 2)]));
+    assert!(!hidden_after(&[(3, 2), (1, 3)]));
+    assert!(hidden_after(&[(3, 2), (1, 1)]), "an older verdict that comes late");
 }

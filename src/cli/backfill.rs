@@ -43,7 +43,9 @@ impl Sources {
         flags.extend(filter.map(Filter::flags).unwrap_or_default());
         let own = [("source.relays", "relay", self.relays.clone()), ("source.pdses", "pds", self.pdses.clone())];
         flags.extend(own.into_iter().filter(|(_, _, values)| !values.is_empty()));
-        global.settings(flags)
+        let settings = global.settings(flags)?;
+        settings.check_upstreams()?;
+        Ok(settings)
     }
 }
 
@@ -113,6 +115,7 @@ fn read(args: &BackfillArgs, settings: &Settings) -> anyhow::Result<Asked> {
         Ok(nsid)
     };
     let host = |text: &String| -> anyhow::Result<Place> {
+        settings.check_host("--host", &RelayUrl::parse(text).context("--host")?.name())?;
         Ok(Place { kind: UpstreamKind::Pds, endpoint: RelayUrl::parse(text).context("--host")?.http() })
     };
     Ok(Asked {

@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, args: ConfigArgs) -> anyhow::Result<()> {
             } else {
                 let mut table = table(&["setting", "value", "from", "for"]);
                 for row in shown {
-                    table.add_row([row.key, row.value.as_deref().unwrap_or("-"), &row.source, row.help]);
+                    table.add_row([&*row.key, row.value.as_deref().unwrap_or("-"), &row.source, row.help]);
                 }
                 println!("{table}");
             }

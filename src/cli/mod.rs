@@ -4,6 +4,7 @@
 //! Never: work that a room should do.
 
 mod backfill;
+mod changing;
 mod config;
 mod decode;
 #[cfg(feature = "devnet")]
@@ -13,9 +14,12 @@ mod devnet;
 mod doctor;
 mod events;
 mod flags;
+mod identity;
 mod migrate;
+mod origin;
 mod postgres;
 mod purge;
+mod quarantine;
 mod rebuild;
 mod record;
 mod replay;
@@ -25,6 +29,7 @@ mod table;
 mod trace;
 mod verify;
 mod verify_coverage;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -60,6 +65,10 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Compare every account with what its host shows
     VerifyCoverage(verify_coverage::CoverageArgs),
+    /// Who may enter: change it while a process serves, and tell what is decided of an account
+    Origin(origin::OriginArgs),
+    /// Which network accounts are our users'
+    Identity(identity::IdentityArgs),
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database
@@ -74,6 +83,10 @@ enum Command {
     Rebuild(rebuild::RebuildArgs),
     /// Take the records of accounts that were deleted long ago out of the log
     Purge(purge::PurgeArgs),
+    /// Refused records: look at them, have them judged again, throw them away
+    Quarantine(quarantine::QuarantineArgs),
+    /// Receivers of webhooks: how they stand, what they did not take, tests
+    Webhooks(webhooks::WebhooksArgs),
     /// Bring the database's tables up to date
     Migrate,
     /// Check or show the settings
@@ -118,9 +131,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => return replay::run(&global, args).await,
         Command::Backfill(args) => return backfill::run(&global, args).await,
         Command::VerifyCoverage(args) => return verify_coverage::run(&global, args).await,
+        Command::Origin(args) => return origin::run(&global, args).await,
+        Command::Identity(args) => return identity::run(&global, args).await,
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;
+            match args.relays.is_empty() {
+                true => settings.check_upstreams()?,
+                false => args.relays.iter().try_for_each(|relay| settings.check_host("--relay", &relay.name()))?,
+            }
             let configured: Vec<_> = settings.relays.iter().chain(&settings.pdses).cloned().collect();
             record::run(args, Some(settings.environment), &configured).await?;
         }
@@ -130,6 +149,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&global, args).await?,
         Command::Rebuild(args) => rebuild::run(&global, args).await?,
         Command::Purge(args) => purge::run(&global, args).await?,
+        Command::Quarantine(args) => return quarantine::run(&global, args).await,
+        Command::Webhooks(args) => return webhooks::run(&global, args).await,
         Command::Migrate => migrate::run(&global).await?,
         Command::Config(args) => config::run(&global, args)?,
         Command::Doctor(args) => return doctor::run(&global, &args),

@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::flags::{Filter, Global};
 use super::table::{print_json, table};
 use super::verify::VerifyArgs;
-use crate::event::Seq;
-use crate::service::replay::{Options, Outcome, Progress, Speed, replay};
+use crate::event::{Environment, Seq};
+use crate::service::replay::{DumpRefused, Options, Outcome, Progress, Speed, replay};
 use crate::service::{self, stop};
 
 #[derive(clap::Args)]
@@ -34,6 +34,12 @@ pub(super) struct ReplayArgs {
     speed: SpeedArg,
     #[command(flatten)]
     verify: VerifyArgs,
+    /// Take dumps that were recorded in another environment: all of them goes to quarantine
+    #[arg(long)]
+    as_foreign: bool,
+    /// The environment of dumps that do not name it, such as .frames
+    #[arg(long, value_name = "NAME", value_parser = Environment::parse)]
+    declared_environment: Option<Environment>,
     /// Where events go: the Postgres log, or nowhere (they are only counted)
     #[arg(long, value_enum, default_value_t = LogArg::Postgres)]
     log: LogArg,
@@ -69,6 +75,11 @@ struct Summary {
     duplicates: u64,
     dropped: BTreeMap<&'static str, u64>,
     refused: BTreeMap<&'static str, u64>,
+    quarantined: u64,
+    /// Of these, those for which there was no room (quarantine.bytes_max).
+    quarantine_overflow: u64,
+    /// Dumps whose environment nobody named.
+    undeclared: Vec<String>,
     problems: Vec<String>,
     seconds: f64,
     frames_per_second: f64,
@@ -90,7 +101,8 @@ pub(super) async fn run(global: &Global, args: ReplayArgs) -> anyhow::Result<Exi
     let bar = progress_bar(lengths.sum());
     let progress = Arc::new(Progress::default());
     let drawing = tokio::spawn(draw(bar.clone(), progress.clone()));
-    let options = Options { files: args.files, range, speed };
+    let (as_foreign, declared) = (args.as_foreign, args.declared_environment);
+    let options = Options { files: args.files, range, speed, as_foreign, declared };
     let mut told = false;
     let waiting = |why: String| {
         if !told {
@@ -104,7 +116,14 @@ pub(super) async fn run(global: &Global, args: ReplayArgs) -> anyhow::Result<Exi
     if let Some(db) = db {
         db.close().await;
     }
-    let Some(outcome) = outcome? else {
+    let outcome = match outcome {
+        Err(error) if error.is::<DumpRefused>() => {
+            eprintln!("almanac: {error:#}");
+            return Ok(ExitCode::from(2));
+        }
+        other => other?,
+    };
+    let Some(outcome) = outcome else {
         eprintln!("told to stop before anything was replayed");
         return Ok(ExitCode::FAILURE);
     };
@@ -135,6 +154,9 @@ fn summarize(outcome: &Outcome) -> Summary {
         duplicates: outcome.report.duplicates,
         dropped: tally.dropped_by_reason().map(|(reason, n)| (reason.as_str(), n)).collect(),
         refused: tally.refused_by_reason().iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
+        quarantined: tally.quarantined,
+        quarantine_overflow: outcome.overflow,
+        undeclared: outcome.undeclared.iter().map(|file| file.display().to_string()).collect(),
         problems: outcome.problems.iter().map(|(file, problem)| format!("{}: {problem}", file.display())).collect(),
         seconds,
         frames_per_second: if seconds > 0.0 { tally.frames as f64 / seconds } else { 0.0 },
@@ -155,6 +177,7 @@ fn print_summary(summary: &Summary, to_log: bool) {
     for (reason, n) in &summary.refused {
         row(format!("refused: {reason}"), *n);
     }
+    row("into quarantine".into(), summary.quarantined);
     row(if to_log { "events appended" } else { "events that would be appended" }.into(), summary.events_appended);
     row("events there already".into(), summary.duplicates);
     println!("{table}");
@@ -164,6 +187,15 @@ fn print_summary(summary: &Summary, to_log: bool) {
         HumanDuration(Duration::from_secs_f64(summary.seconds)),
         HumanCount(summary.frames_per_second as u64)
     );
+    if summary.quarantine_overflow > 0 {
+        eprintln!(
+            "{} of the refused frames found no room in quarantine (quarantine.bytes_max) and are only counted",
+            HumanCount(summary.quarantine_overflow)
+        );
+    }
+    for file in &summary.undeclared {
+        eprintln!("{file}: neither it nor --declared-environment says of which environment it is; taken as this one's");
+    }
     for problem in &summary.problems {
         eprintln!("{problem}");
     }

@@ -100,6 +100,10 @@ fn print_overview(overview: &overview::Overview) {
     if overview.held_frames > 0 {
         println!("held         {} frames wait for their account's key", overview.held_frames);
     }
+    if !overview.quarantine.records.is_empty() {
+        let bytes = indicatif::HumanBytes(overview.quarantine.bytes.unsigned_abs());
+        println!("quarantine   {} ({bytes})", counts(&overview.quarantine.records));
+    }
     let time = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     if !overview.gaps.is_empty() {
         let mut table = table(&["gap", "upstream", "noted", "from", "to", "queued", "why"]);

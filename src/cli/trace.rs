@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 
-use serde::Serialize;
+use chrono::{DateTime, Utc};
 
 use super::flags::Global;
 use super::table::{print_json, table};
+use crate::effects::Explained;
 use crate::event::AtUri;
-use crate::projection::Trace;
-use crate::service::overview::{self, AccountOverview};
-use crate::{projection, service};
+use crate::projection::TraceWord;
+use crate::service;
+use crate::service::overview::AccountOverview;
+use crate::service::trace::{Life, life};
 
 #[derive(clap::Args)]
 pub(super) struct TraceArgs {
@@ -21,64 +23,133 @@ pub(super) struct TraceArgs {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Life {
-    #[serde(flatten)]
-    trace: Trace,
-    #[serde(flatten)]
-    account: AccountOverview,
-}
-
 pub(super) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<ExitCode> {
     let mut settings = global.settings([])?;
     let db = service::open_to_read(&mut settings).await?;
-    let trace = projection::trace(db.pool(), &args.uri).await?;
-    let account = overview::account(db.pool(), &args.uri.did).await?;
+    let life = life(db.pool(), &settings, &args.uri).await?;
     db.close().await;
-    let known = trace.log.iter().any(|word| word.rev.is_some() && word.kind != "snapshot");
     if args.json {
-        print_json(&Life { trace, account })?;
+        print_json(&life)?;
     } else {
-        println!("{}", trace.uri);
-        println!("{}: {}", if trace.shown { "shown" } else { "not shown" }, trace.reason);
-        print_account(&account);
-        if !trace.log.is_empty() {
-            let mut table = table(&[
-                "position",
-                "what",
-                "rev",
-                "cid / state",
-                "upstream",
-                "seq",
-                "seen",
-                "environment",
-                "origin",
-                "proven",
-            ]);
-            for word in &trace.log {
-                let purged = if word.purged { " (purged)" } else { "" };
-                let state = word.cid.clone().or_else(|| word.status.clone()).or_else(|| word.handle.clone());
-                table.add_row([
-                    word.position.to_string(),
-                    word.kind.clone(),
-                    word.rev.clone().unwrap_or_default(),
-                    state.unwrap_or_default() + purged,
-                    word.upstream.clone(),
-                    word.seq.map_or(String::new(), |seq| seq.to_string()),
-                    format!("{}{}", word.seen_at.format("%Y-%m-%d %H:%M:%S"), if word.live { "" } else { " (replay)" }),
-                    word.environment.clone(),
-                    word.origin.clone(),
-                    word.verification.clone(),
-                ]);
-            }
-            println!("{table}");
-        }
+        print_life(&life);
     }
-    Ok(if known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if life.is_known() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_life(life: &Life) {
+    let trace = &life.trace;
+    println!("{}", trace.uri);
+    println!("{}: {}", if trace.shown { "shown" } else { "not shown" }, trace.reason);
+    if let Some(view) = &life.standing {
+        let handle = view.claimed_handle.as_deref().map_or(String::new(), |handle| format!(", calls itself {handle}"));
+        let directory = view.directory.as_deref().map_or(String::new(), |place| format!(", document from {place}"));
+        let verdict = if view.kept { "kept as" } else { "refused as" };
+        println!("account {verdict} {} since {}{handle}{directory}", view.standing, minute(view.since));
+        println!("  rule {}: {}", view.rule, view.says);
+    }
+    print_account(&life.account);
+    if !trace.log.is_empty() {
+        println!("in the log, folded up to position {}:", trace.projection_position);
+        println!("{}", log_table(&trace.log));
+    }
+    if !life.sightings.is_empty() {
+        let mut table = table(&["carried too by", "", "seq", "rev", "seen"]);
+        for seen in &life.sightings {
+            let seq = seen.seq.map_or(String::new(), |seq| seq.to_string());
+            let (rev, at) = (seen.rev.clone(), moment(seen.seen_at, seen.live));
+            table.add_row([seen.upstream.clone(), seen.upstream_kind.clone(), seq, rev, at]);
+        }
+        println!("{table}");
+    }
+    if !life.quarantine.is_empty() {
+        let mut table =
+            table(&["quarantine", "reason", "rule", "upstream", "seq", "rev", "seen", "times", "judged again"]);
+        for refused in &life.quarantine {
+            table.add_row([
+                refused.id.to_string(),
+                refused.reason.clone(),
+                refused.rule.map_or(String::new(), |rule| rule.to_string()),
+                refused.upstream.clone(),
+                refused.seq.map_or(String::new(), |seq| seq.to_string()),
+                refused.rev.clone().unwrap_or_default(),
+                refused.seen_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                refused.times.to_string(),
+                refused.release_outcome.clone().unwrap_or_default(),
+            ]);
+        }
+        println!("{table}");
+    }
+    print_effects(&life.effects);
+}
+
+fn print_effects(effects: &Explained) {
+    if !effects.deliveries.is_empty() {
+        let mut table = table(&["webhook", "position", "state", "attempts", "id", "last answer"]);
+        for told in &effects.deliveries {
+            let status = told.last_status.map(|status| status.to_string());
+            table.add_row([
+                told.subscription.clone(),
+                told.position.to_string(),
+                told.state.clone(),
+                told.attempts.to_string(),
+                told.id.clone(),
+                told.last_error.clone().or(status).unwrap_or_default(),
+            ]);
+        }
+        println!("{table}");
+    }
+    for untold in &effects.untold {
+        println!("{} was not told of position {}: {}", untold.subscription, untold.position, untold.says);
+    }
+}
+
+fn log_table(log: &[TraceWord]) -> comfy_table::Table {
+    let mut table = table(&[
+        "position",
+        "what",
+        "rev",
+        "cid / state",
+        "commit",
+        "upstream",
+        "seq",
+        "seen",
+        "environment",
+        "origin",
+        "rule",
+        "pds",
+        "proven",
+    ]);
+    for word in log {
+        let purged = if word.purged { " (purged)" } else { "" };
+        let state = word.cid.clone().or_else(|| word.status.clone()).or_else(|| word.handle.clone());
+        table.add_row([
+            word.position.to_string(),
+            word.kind.clone(),
+            word.rev.clone().unwrap_or_default(),
+            state.unwrap_or_default() + purged,
+            word.commit_cid.clone().unwrap_or_default(),
+            word.upstream.clone(),
+            word.seq.map_or(String::new(), |seq| seq.to_string()),
+            moment(word.seen_at, word.live),
+            word.environment.clone(),
+            word.origin.clone(),
+            word.origin_rule.map_or(String::new(), |rule| rule.to_string()),
+            word.pds.clone().unwrap_or_default(),
+            word.verification.clone(),
+        ]);
+    }
+    table
+}
+
+fn moment(time: DateTime<Utc>, live: bool) -> String {
+    format!("{}{}", time.format("%Y-%m-%d %H:%M:%S"), if live { "" } else { " (replay)" })
+}
+
+fn minute(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn print_account(account: &AccountOverview) {
-    let minute = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M UTC").to_string();
     if let Some(repository) = &account.repository {
         let rev = repository.rev.as_deref().map_or(String::new(), |rev| format!(", at rev {rev}"));
         let gap = repository.gap_rev.as_deref().map_or(String::new(), |rev| format!(", complete from rev {rev} on"));

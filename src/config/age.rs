@@ -7,8 +7,11 @@ use chrono::TimeDelta;
 /// Units with their milliseconds; one that ends like another comes before it.
 const UNITS: [(&str, i64); 5] = [("ms", 1), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
 
-/// Reads a whole number with its unit: `d`, `h`, `m`, `s` or `ms`. At most 100 years.
-pub(super) fn parse_age(text: &str) -> Result<TimeDelta, String> {
+/// Reads a whole number with its unit: `d`, `h`, `m`, `s` or `ms`. At most 100 years. Good: `30d`. Bad: `1 week`.
+///
+/// # Errors
+/// What is wrong with it, and what would do.
+pub fn parse_age(text: &str) -> Result<TimeDelta, String> {
     let wrong = || {
         format!(
             "{text:?} is not a length of time; write a whole number and its unit, such as 30d, 12h, 90m, 45s or 500ms"

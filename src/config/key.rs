@@ -52,6 +52,16 @@ pub const KEYS: &[Key] = &[
     text("log.filter", "ALMANAC_LOG", None, "such as almanac=debug,sqlx=warn"),
     text("listen.public", "ALMANAC_LISTEN", Some("127.0.0.1:8600"), "address of the XRPC queries"),
     text("listen.admin", "ALMANAC_ADMIN_LISTEN", Some("127.0.0.1:8601"), "address of health and metrics"),
+    Key {
+        secret: true,
+        ..text(
+            "listen.admin_token",
+            "ALMANAC_ADMIN_TOKEN",
+            None,
+            "opens /admin/origin to `Authorization: Bearer TOKEN`; without one it is closed",
+        )
+    },
+    text("listen.admin_token_file", "ALMANAC_ADMIN_TOKEN_FILE", None, "file that holds that token, instead"),
     list("source.relays", "ALMANAC_RELAYS", None, "relays to follow: host, wss://host or ws://host:port"),
     list("source.pdses", "ALMANAC_PDSES", None, "PDSes to follow directly, the same way"),
     text("source.ca_file", "ALMANAC_CA_FILE", None, "PEM file of further certificate authorities to trust"),
@@ -197,6 +207,30 @@ pub const KEYS: &[Key] = &[
         "ALMANAC_ISOLATION_FINGERPRINTS",
         None,
         "fingerprints of further secrets, NAME=16 hex digits, as `config show --public` prints them",
+    ),
+    text(
+        "quarantine.keep",
+        "ALMANAC_QUARANTINE_KEEP",
+        Some("30d"),
+        "how long refused records are kept for people to look at: a number and d, h, m or s",
+    ),
+    text(
+        "quarantine.bytes_max",
+        "ALMANAC_QUARANTINE_BYTES_MAX",
+        Some("1000000000"),
+        "beyond this many bytes the oldest refused records go",
+    ),
+    text(
+        "effects.retry_first",
+        "ALMANAC_RETRY_FIRST",
+        Some("5s"),
+        "how long after its first failure a webhook is sent again; the later pauses grow with it, from 5s to about a day in all",
+    ),
+    text(
+        "effects.attempts_max",
+        "ALMANAC_ATTEMPTS_MAX",
+        Some("10"),
+        "how often a webhook is sent before it is a dead letter, 1 to 10",
     ),
     text(
         "accounts.purge_after",

@@ -1,5 +1,6 @@
 //! Putting the four layers on top of each other.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::key::{Form, KEYS, Key, OTHER_VARIABLES};
+use super::webhooks::Tables;
 use crate::db::embedded;
+use crate::event::Environment;
 
 /// Settings that cannot be used: which, and what to write instead.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +33,38 @@ pub enum ConfigError {
         /// What was meant, perhaps.
         hint: String,
     },
+    /// Something that this process is told to use belongs to another environment of ours.
+    #[error(
+        "setting `{setting}`: {what} belongs to the environment `{declared}` by origin.hosts, and this process is `{environment}`: \
+         take it out of `{setting}`, correct origin.hosts, or run as --environment {declared}"
+    )]
+    Elsewhere {
+        /// Which setting or flag names it.
+        setting: &'static str,
+        /// What it names.
+        what: String,
+        /// Whose it is.
+        declared: Environment,
+        /// What this process runs as.
+        environment: Environment,
+    },
     /// A value that does not fit.
     #[error("setting `{name}` ({place}): {why}")]
     Value {
         /// Which.
         name: &'static str,
+        /// Where it came from.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A value of a webhook that does not fit.
+    #[error("webhook `{webhook}` ({place}): `{field}`: {why}")]
+    Webhook {
+        /// Which webhook.
+        webhook: String,
+        /// Which of its values.
+        field: &'static str,
         /// Where it came from.
         place: String,
         /// What is wrong with it.
@@ -70,7 +100,7 @@ impl fmt::Display for Source {
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown {
     /// Its name.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// Its value; withheld when it is a secret, `None` when it is unset.
     pub value: Option<String>,
     /// Where it came from.
@@ -79,9 +109,9 @@ pub struct Shown {
     pub help: &'static str,
 }
 
-/// The values of all settings, each with where it came from.
+/// The values of all settings, each with where it came from, and the tables of the webhooks.
 #[derive(Clone, Debug)]
-pub struct Layers(BTreeMap<&'static str, (Vec<String>, Source)>);
+pub struct Layers(BTreeMap<&'static str, (Vec<String>, Source)>, Tables);
 
 impl Layers {
     /// Reads defaults, then `file`, then `variables`, then `flags` (by the setting's name and the flag's).
@@ -93,7 +123,7 @@ impl Layers {
         variables: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (&'static str, &'static str, Vec<String>)>,
     ) -> Result<Self, ConfigError> {
-        let mut layers = Layers(BTreeMap::new());
+        let mut layers = Layers(BTreeMap::new(), Tables::default());
         for key in KEYS {
             if let Some(default) = key.default {
                 layers.0.insert(key.name, (split(key, default), Source::Default));
@@ -131,7 +161,8 @@ impl Layers {
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let refuse = |why: String| ConfigError::File { path: path.to_owned(), why };
         let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
-        let table = parse_toml(&text).map_err(refuse)?;
+        let mut table = parse_toml(&text).map_err(refuse)?;
+        self.1 = Tables::take(path.to_owned(), &mut table)?;
         let mut flat = Vec::new();
         flatten("", table, &mut flat);
         for (name, value) in flat {
@@ -166,6 +197,11 @@ impl Layers {
         self.0.get(name).map_or(&[], |(values, _)| values)
     }
 
+    /// The tables `[webhooks.NAME]`.
+    pub(super) fn webhooks(&self) -> &Tables {
+        &self.1
+    }
+
     /// Whether somebody said what the value is.
     pub fn is_set(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|(_, source)| *source != Source::Default)
@@ -188,9 +224,15 @@ impl Layers {
                     (Some(values.join(", ")), source.to_string())
                 }
             };
-            Shown { key: key.name, value, source, help: key.help }
+            Shown { key: key.name.into(), value, source, help: key.help }
         };
-        KEYS.iter().map(shown).collect()
+        let webhook = |(key, value, source, help): (String, String, String, _)| Shown {
+            key: key.into(),
+            value: Some(value),
+            source,
+            help,
+        };
+        KEYS.iter().map(shown).chain(self.1.shown().map(webhook)).collect()
     }
 }
 
@@ -244,7 +286,7 @@ fn flatten(prefix: &str, table: toml::Table, into: &mut Vec<(String, toml::Value
     }
 }
 
-fn unknown(place: &str, name: &str, known: impl Iterator<Item = &'static str>) -> ConfigError {
+pub(super) fn unknown(place: &str, name: &str, known: impl Iterator<Item = &'static str>) -> ConfigError {
     let near = known.map(|k| (distance(k, name), k)).min().filter(|(d, _)| *d <= 3);
     let hint = near.map_or(String::new(), |(_, k)| format!(" (did you mean `{k}`?)"));
     ConfigError::Unknown { place: place.to_owned(), name: name.to_owned(), hint }

@@ -7,19 +7,23 @@
 mod age;
 mod backfill;
 mod did_docs;
+mod elsewhere;
 mod isolation;
 mod key;
 mod layers;
 mod network;
 mod settings;
+mod token;
+mod webhooks;
 
-pub use age::age_text;
+pub use age::{age_text, parse_age};
 pub use backfill::BackfillSettings;
 pub use did_docs::{DidDocs, DidDocsError};
 pub use isolation::{IsolationSettings, fingerprint};
 pub use key::{KEYS, Key};
 pub use layers::{ConfigError, Layers, Shown, Source, parse_toml};
 pub use settings::Settings;
+pub use webhooks::EffectsSettings;
 
 #[cfg(test)]
 mod tests;

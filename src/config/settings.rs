@@ -10,6 +10,9 @@ use super::age::parse_age;
 use super::backfill::{self, BackfillSettings};
 use super::isolation::{self, IsolationSettings};
 use super::layers::{ConfigError, Layers};
+use super::token::TokenFrom;
+use super::webhooks::{self, EffectsSettings};
+use crate::api::admin::AdminToken;
 use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
 use crate::event::{Did, Environment, EnvironmentKind};
@@ -39,6 +42,8 @@ pub struct Settings {
     pub listen_public: SocketAddr,
     /// Address of health and metrics.
     pub listen_admin: SocketAddr,
+    /// What opens the admin listener's writing side; see [`Settings::admin_token`].
+    admin_token: Option<TokenFrom>,
     /// Relays to follow.
     pub relays: Vec<RelayUrl>,
     /// PDSes to follow directly.
@@ -57,8 +62,14 @@ pub struct Settings {
     pub deny_file: Option<PathBuf>,
     /// How long after an account was deleted its records leave the log.
     pub purge_after: TimeDelta,
+    /// How long refused records are kept.
+    pub quarantine_keep: TimeDelta,
+    /// Beyond this many bytes the oldest of them go.
+    pub quarantine_bytes_max: u64,
     /// How repositories are compared and fetched.
     pub backfill: BackfillSettings,
+    /// Who is told of what happens.
+    pub effects: EffectsSettings,
     /// Which hosts and handles belong to which environment.
     pub places: Arc<Places>,
     /// The env file of this environment's PDS. It is read only by what asks for it.
@@ -129,7 +140,6 @@ impl Settings {
             ..super::network::options(layers)?
         };
         Ok(Settings {
-            environment,
             environment_kind,
             environment_named: layers.is_set("environment"),
             data_dir,
@@ -138,6 +148,7 @@ impl Settings {
             log_filter: parse("log.filter").map(str::to_owned),
             listen_public: address("listen.public")?,
             listen_admin: address("listen.admin")?,
+            admin_token: TokenFrom::settings(layers)?,
             verify: parse("verify.level")
                 .map(|word| {
                     Level::from_word(word).ok_or_else(|| layers.refuse("verify.level", "none, signature or full"))
@@ -152,7 +163,15 @@ impl Settings {
             deny_file: parse("filter.deny_file").map(PathBuf::from),
             purge_after: parse_age(parse("accounts.purge_after").unwrap_or_default())
                 .map_err(|e| layers.refuse("accounts.purge_after", e))?,
+            quarantine_keep: parse_age(parse("quarantine.keep").unwrap_or_default())
+                .map_err(|e| layers.refuse("quarantine.keep", e))?,
+            quarantine_bytes_max: parse("quarantine.bytes_max")
+                .unwrap_or_default()
+                .parse()
+                .map_err(|_| layers.refuse("quarantine.bytes_max", "a whole number of bytes, such as 1000000000"))?,
             backfill: backfill::settings(layers)?,
+            effects: webhooks::settings(layers, &environment, &places)?,
+            environment,
             places: Arc::new(places),
             pds_env_file: parse("pds.env_file").map(PathBuf::from),
             isolation: isolation::settings(layers)?,
@@ -161,6 +180,20 @@ impl Settings {
             allow: dids("filter.allow")?,
             deny: dids("filter.deny")?,
         })
+    }
+
+    /// What opens the admin listener's writing side, if that is set. A file is read now: only the process that serves needs
+    /// to be able to read it.
+    ///
+    /// # Errors
+    /// A token file that cannot be read, or holds no usable token.
+    pub fn admin_token(&self) -> Result<Option<AdminToken>, ConfigError> {
+        self.admin_token.as_ref().map(TokenFrom::token).transpose()
+    }
+
+    /// The accounts that the settings themselves list: allowed, and denied.
+    pub fn listed(&self) -> (&[Did], &[Did]) {
+        (&self.allow, &self.deny)
     }
 
     /// The policy as it is now: settings and what stands in the list files.

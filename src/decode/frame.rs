@@ -218,6 +218,28 @@ impl<'a> Ops<'a> {
         let mut reader = Reader::new(self.unread);
         self.first.map(Ok).into_iter().chain((0..self.unread_count).map(move |_| raw_op(&mut reader)))
     }
+
+    /// The path of each operation that has one, whatever else is wrong with it: what a frame that is refused is about.
+    pub fn paths(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let mut reader = Reader::new(self.unread);
+        let rest = (0..self.unread_count).map_while(move |_| {
+            let mut inside = reader.clone();
+            // It was stepped over when the outline was read.
+            reader.skip().ok()?;
+            Some(path_of(&mut inside))
+        });
+        self.first.map(|op| op.path).into_iter().chain(rest.flatten())
+    }
+}
+
+fn path_of<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
+    for _ in 0..reader.map().ok()? {
+        if reader.key().ok()? == b"path" {
+            return reader.text().ok();
+        }
+        reader.skip().ok()?;
+    }
+    None
 }
 
 fn raw_op<'a>(reader: &mut Reader<'a>) -> Result<RawOp<'a>, Reject> {
@@ -271,6 +293,7 @@ mod tests {
             assert_eq!((outline.seq, outline.did, outline.ops.len()), (Some(7), "did:a:b.c", 3));
             let read: Vec<bool> = outline.ops.iter().map(|op| op.is_ok()).collect();
             assert_eq!(read[..=at], [true, true, false][2 - at..], "{at}");
+            assert_eq!(outline.ops.paths().collect::<Vec<_>>(), ["a.b/c", "a.b/c"], "{at}");
         }
     }
 

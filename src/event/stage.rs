@@ -242,6 +242,15 @@ pub enum Verification {
 }
 
 impl Verification {
+    /// Every level there is.
+    pub const ALL: [Verification; 5] =
+        [Verification::None, Verification::Signature, Verification::Full, Verification::Snapshot, Verification::Listed];
+
+    /// Reads a stored word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Verification::ALL.into_iter().find(|level| level.as_str() == word)
+    }
+
     /// The word as stored in the log.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,9 +10,11 @@ mod environment;
 mod live_records;
 mod purge;
 mod reader;
+mod told;
 
 pub use appender::{Appended, Appender, CursorMark, LogError, Transaction};
 pub use environment::{EnvironmentError, check, stamp, stamped};
 pub use live_records::live_records_without;
 pub use purge::{PurgeEntry, Purged, hold_still, purge, purgeable, purges_of};
 pub use reader::{head, read, records_at};
+pub use told::{Told, told_about, told_after, told_at};

@@ -13,7 +13,7 @@ use crate::source::backfill::Reason as JobReason;
 use crate::source::gap::Gap;
 
 use super::known::Known;
-use super::quarantine::Quarantined;
+use super::quarantine::{Quarantined, Rejudged};
 use super::sighting::Sighting;
 
 /// Above this the judge waits for the appender, so that memory stays bounded.
@@ -44,9 +44,9 @@ pub struct Batch {
     pub(super) gaps: Vec<Gap>,
     /// Records that were refused.
     pub(super) quarantined: Vec<Quarantined>,
-    /// Refused records that somebody asked to have judged again, and what became of each: an error says why it stays.
-    pub(super) rejudged: Vec<(i64, Result<(), String>)>,
-    /// Commits of followed records, each with the upstream that carried it.
+    /// Refused records that somebody asked to have judged again, and what became of each.
+    pub(super) rejudged: Vec<(i64, Rejudged)>,
+    /// Commits of followed records that came again, each with the upstream that carried it.
     pub(super) sightings: Vec<Sighting>,
     /// Up to which number the changes of lists are in the log.
     pub(super) changes: Vec<i64>,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::batch::Batch;
 use super::inlet::{Finding, FoundHandle};
 use super::judge::{Judge, no_handle};
-use super::known::{Hosting, RepoState, Who};
+use super::known::{Hosting, Known, RepoState, Who};
 use super::quarantine::Quarantined;
 use super::standing::{Stamp, Way, decide_by_document};
 use crate::decode::PublicKey;
@@ -27,7 +27,8 @@ impl Judge {
                 let decision = decide_by_document(policy, &document);
                 // Whoever fetches asks the same before: it changed meanwhile.
                 if !decision.standing.is_kept() {
-                    return;
+                    let (did, pds) = (did.clone(), document.pds.clone());
+                    return self.find(policy, Finding::Refused { did, decision, upstream, pds }, now, batch);
                 }
                 let stamp = Stamp { decision, pds: document.pds.clone() };
                 let followed = records.into_iter().filter(|r| policy.collections.contains(r.collection.as_str()));
@@ -93,11 +94,16 @@ impl Judge {
             Finding::NoIdentity { did, why } => self.unidentified(policy, &did, &why, now, batch),
             Finding::Refused { did, decision, upstream, pds } => {
                 let Standing::Refused(refusal) = decision.standing else { return };
+                // Its frames are there, or will be once they are let go: they tell more.
+                let told = |known: &Known| known.waiting.is_some() || known.set_aside == Some(refusal);
+                if self.known.get(&did).is_some_and(told) {
+                    return;
+                }
                 self.tally.quarantined(refusal.as_str());
                 batch.quarantine(Quarantined::account(&did, refusal, decision.rule, &upstream, pds, now));
             }
-            Finding::Released { id, delivery } => {
-                let outcome = self.judge_released(policy, &delivery, batch);
+            Finding::Released { id, did, delivery, asked_at } => {
+                let outcome = self.judge_released(policy, &did, delivery.as_ref(), (asked_at, now), batch);
                 batch.rejudged.push((id, outcome));
             }
             Finding::ListChanged { n, did, change, who, why, time } => {
@@ -180,6 +186,7 @@ impl Judge {
         };
         // Whoever was asked goes on asking while nobody can say.
         known.asked &= found_unsaid;
+        known.answered_at = Some(time);
         known.identity_due = found_unsaid;
         let tell = !found_unsaid && before.as_ref() != Some(&handle);
         let was_missing = std::mem::take(&mut known.missing);
@@ -211,6 +218,7 @@ impl Judge {
     fn unidentified(&mut self, policy: &Policy, did: &Did, why: &str, now: DateTime<Utc>, batch: &mut Batch) {
         let Some(known) = self.known.get_mut(did) else { return };
         known.asked = false;
+        known.answered_at = Some(now);
         known.identity_due = false;
         let waits = known.waiting.is_some();
         if !std::mem::replace(&mut known.missing, true) {

@@ -137,12 +137,16 @@ pub enum Finding {
         /// Where it lives, if that is known.
         pds: Option<Box<str>>,
     },
-    /// A frame out of quarantine that somebody asked to have judged again.
+    /// An entry of quarantine that somebody asked to have judged again.
     Released {
         /// Its number in quarantine.
         id: i64,
-        /// The frame, not live: nothing follows from it.
-        delivery: Delivery,
+        /// Whose.
+        did: Did,
+        /// The frame, not live: nothing follows from it. `None` when only an account was offered.
+        delivery: Option<Delivery>,
+        /// When that was asked, by this process's clock: whose it is is looked up after that.
+        asked_at: DateTime<Utc>,
     },
     /// Somebody changed who may enter; the policy knows it already.
     ListChanged {

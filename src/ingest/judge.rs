@@ -18,7 +18,7 @@ use crate::telemetry::LogBudget;
 use super::batch::Batch;
 use super::held::Holding;
 use super::known::{Hosting, Known, KnownRepos, RepoState};
-use super::quarantine::{Quarantined, Why};
+use super::quarantine::{Quarantined, Space, Why};
 use super::sighting::Sighting;
 use super::standing::Way;
 use super::tally::Tally;
@@ -63,6 +63,7 @@ pub struct Judge {
     range: Option<SeqRange>,
     gaps: GapWatch,
     pub(super) directory: Box<str>,
+    pub(super) space: Arc<Space>,
     /// What became of everything so far.
     pub tally: Tally,
 }
@@ -86,7 +87,12 @@ impl Judge {
         range: Option<SeqRange>,
     ) -> Self {
         let (gaps, directory) = (GapWatch::new(resumes), "directory".into());
-        Judge { known, trust, holding, range, gaps, directory, tally: Tally::default() }
+        Judge { known, trust, holding, range, gaps, directory, space: Arc::default(), tally: Tally::default() }
+    }
+
+    /// Bounds what quarantine takes of the disk; without this nothing does.
+    pub fn with_space(self, space: &Arc<Space>) -> Self {
+        Judge { space: space.clone(), ..self }
     }
 
     /// Names the directory that documents are read from, for what is remembered of accounts.
@@ -143,28 +149,7 @@ impl Judge {
         }
     }
 
-    /// Judges a frame out of quarantine. An error says why it stays there.
-    pub(super) fn judge_released(
-        &mut self,
-        policy: &Policy,
-        delivery: &Delivery,
-        batch: &mut Batch,
-    ) -> Result<(), String> {
-        let outline = decode::outline(&delivery.frame).map_err(|reject| reject.to_string())?;
-        let (refused, held) = (batch.quarantined.len(), batch.held.len());
-        match self.by_outline(policy, delivery, &outline, Pass::Again, batch) {
-            Err(reject) => Err(format!("still refused: {}: {}", reject.reason.as_str(), reject.detail)),
-            // It has its row already.
-            Ok(_) if batch.quarantined.len() > refused => {
-                let again = batch.quarantined.pop().expect("there is one more than before");
-                Err(format!("still refused: {}: {}", again.reason, again.detail))
-            }
-            Ok(_) if batch.held.len() > held => Err("waits until somebody can say whose it is".to_owned()),
-            Ok(_) => Ok(()),
-        }
-    }
-
-    fn by_outline(
+    pub(super) fn by_outline(
         &mut self,
         policy: &Policy,
         delivery: &Delivery,
@@ -189,6 +174,11 @@ impl Judge {
         }
         let wanted = |collection: &str| verdict == Verdict::Keep && policy.collections.contains(collection);
         let mut decision = self.decide(policy, Some(delivery), outline.did);
+        if decision.rule == OriginRule::DeclaredElsewhere && matches!(outline.kind, Kind::Identity | Kind::Account) {
+            // Another environment's word about an account is no word about this one's, be it ours too.
+            self.tally.dropped(DropReason::Foreign);
+            return Ok(None);
+        }
         let message = match outline.kind {
             Kind::Commit | Kind::Sync => {
                 if self.shuts_out(policy, delivery, outline, decision, pass, batch) {
@@ -346,7 +336,8 @@ impl Judge {
         batch: &mut Batch,
     ) -> bool {
         let reject = Reject::new(Reason::IdentityUnknown, decision.rule.says());
-        self.refuse(policy, delivery, Some(outline), &reject, batch);
+        self.tally.refused(reject.reason);
+        self.set_aside(policy, delivery, outline, Why::Undecided(&reject, decision.rule), batch);
         true
     }
 
@@ -363,6 +354,9 @@ impl Judge {
         let follows = |collection: &str| policy.collections.contains(collection);
         if let Some(refused) = Quarantined::frame(delivery, outline, follows, pds, why) {
             self.tally.quarantined(refused.reason);
+            if let (Why::Origin(refusal, _), Some(known)) = (why, self.known.get_mut(outline.did)) {
+                known.set_aside = Some(refusal);
+            }
             batch.quarantine(refused);
         }
     }
@@ -418,12 +412,15 @@ impl Judge {
     fn commit(&mut self, policy: &Policy, delivery: &Delivery, verdict: Verdict, commit: Commit, batch: &mut Batch) {
         if verdict == Verdict::Keep {
             self.enter(policy, &commit.did, delivery.seen_at, batch);
+        }
+        let decision = self.settle(policy, &commit.did, delivery.seen_at, batch);
+        let known = self.known.get_mut(&commit.did).expect("kept commits are of accounts in scope");
+        if verdict == Verdict::Keep && known.head.is_some_and(|(rev, _)| commit.rev <= rev) {
+            // Who brought it first stands in the log.
             let (did, upstream) = (commit.did.clone(), delivery.upstream.clone());
             let (seq, seen_at, live) = (Some(commit.seq), delivery.seen_at, delivery.live);
             batch.sightings.push(Sighting { did, rev: commit.rev, upstream, seq, seen_at, live });
         }
-        let decision = self.settle(policy, &commit.did, delivery.seen_at, batch);
-        let known = self.known.get_mut(&commit.did).expect("kept commits are of accounts in scope");
         let mut job = None;
         if self.trust.level() == decode::Level::None {
             known.saw(commit.rev, commit.data);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::decode::PublicKey;
-use crate::event::{AccountStatus, Cid, Decision, Did, Handle, Rev, Seq};
+use crate::event::{AccountStatus, Cid, Decision, Did, Handle, Refusal, Rev, Seq};
 
 /// How complete what the log holds of a repository is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,6 +110,10 @@ pub struct Known {
     pub waiting: Option<Waiting>,
     /// A look-up of its identity is under way.
     pub asked: bool,
+    /// When the last one had an answer, whatever it was, since this process remembers.
+    pub answered_at: Option<DateTime<Utc>>,
+    /// For what frames of it went to quarantine last, since this process remembers.
+    pub set_aside: Option<Refusal>,
 }
 
 impl Known {

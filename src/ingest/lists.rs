@@ -41,9 +41,47 @@ pub struct Change {
     pub at: DateTime<Utc>,
 }
 
+/// A list file, as a process that serves found it last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct ListFile {
+    /// `allow_file` or `deny_file`.
+    pub list: String,
+    /// Where it is, on the machine of that process.
+    pub path: String,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// How many accounts are listed, those of the settings included.
+    pub dids: i64,
+    /// When it was read.
+    pub read_at: DateTime<Utc>,
+}
+
 /// Every entry, by account.
 pub async fn entries(pool: &PgPool) -> Result<Vec<Entry>, sqlx::Error> {
     sqlx::query_as("select * from ingest.origin_entry order by did").fetch_all(pool).await
+}
+
+/// The entry of one account.
+pub async fn entry(pool: &PgPool, did: &Did) -> Result<Option<Entry>, sqlx::Error> {
+    sqlx::query_as("select * from ingest.origin_entry where did = $1").bind(did.as_str()).fetch_optional(pool).await
+}
+
+/// The list files.
+pub async fn files(pool: &PgPool) -> Result<Vec<ListFile>, sqlx::Error> {
+    sqlx::query_as("select * from ingest.origin_file order by list").fetch_all(pool).await
+}
+
+/// Whether one of these changes is not in the log yet.
+pub async fn waits(pool: &PgPool, changes: &[i64]) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from ingest.origin_change where n = any($1))")
+        .bind(changes)
+        .fetch_one(pool)
+        .await
+}
+
+/// How many changes are not in the log yet.
+pub async fn pending_count(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from ingest.origin_change").fetch_one(pool).await
 }
 
 /// Makes, replaces or takes back the entry of one account. The number of the change; `None` when there was nothing to take

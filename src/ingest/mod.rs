@@ -21,7 +21,8 @@ mod judge;
 mod known;
 pub mod lists;
 mod pipeline;
-mod quarantine;
+pub mod quarantine;
+mod release;
 mod repos;
 pub mod resync;
 mod scope;
@@ -37,9 +38,11 @@ pub use inlet::{Finding, Findings, FoundHandle, FoundRecord, IngestEnded, Inlet,
 pub use judge::{HostWord, Judge, SeqRange};
 pub use known::{Hosting, Known, KnownRepos, RepoState, Waiting, Who};
 pub use pipeline::{Ingest, IngestError, Report, Sink};
+pub use release::foresee;
 pub use repos::{RepoView, load_repos};
-pub use scope::{Cursor, Cursors, load_cursors, load_known, load_scope, queue_incomplete};
-pub use tally::{Tally, register_metrics};
+pub use scope::{Cursor, Cursors, load_account, load_cursors, load_known, load_scope, queue_incomplete};
+pub use standing::{decide_over, identity_of};
+pub use tally::{Tally, quarantine_reasons, register_metrics};
 pub use trust::{Given, Trust};
 
 #[cfg(all(test, feature = "devnet"))]

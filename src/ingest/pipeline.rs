@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use super::batch::Batch;
 use super::inlet::Inquiries;
 use super::judge::{HostWord, Judge};
+use super::quarantine::{self, Space};
 use super::scope::{self, Cursors};
-use super::{bystander, held, lists, quarantine, sighting, tally::Tally};
+use super::{bystander, held, lists, sighting, tally::Tally};
 use crate::db::{Db, SessionId, passes};
 use crate::event::{Body, Delivery, Did, Environment, Position};
 use crate::event_log::{Appended, Appender, LogError};
@@ -102,8 +103,9 @@ impl Ingest {
         let Inquiries { asks, mut findings } = inquiries;
         // One batch on its way and one that waits: enough to keep both steps busy.
         let (batches, queue) = mpsc::channel::<Batch>(1);
+        let (verifies_handles, space) = (judge.trust.asks(), judge.space.clone());
         let appending =
-            tokio::spawn(append_all(queue, sink, policy.clone(), asks, judge.trust.asks(), position, health));
+            tokio::spawn(append_all(queue, sink, policy.clone(), asks, (verifies_handles, space), position, health));
         let mut batch = Batch::default();
         let mut taken: Vec<Delivery> = Vec::with_capacity(TAKE);
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
@@ -170,7 +172,7 @@ async fn append_all(
     sink: Sink,
     policy: Arc<ArcSwap<Policy>>,
     asks: mpsc::UnboundedSender<Did>,
-    verifies_handles: bool,
+    (verifies_handles, space): (bool, Arc<Space>),
     position: watch::Sender<Position>,
     health: Box<dyn Fn(Result<(), String>) + Send + Sync>,
 ) -> Result<Appended, IngestError> {
@@ -191,16 +193,17 @@ async fn append_all(
         let environment = policy.load().environment.clone();
         let (mut pause, mut patience) = (Duration::from_millis(50), PATIENCE);
         let appended = loop {
-            let error = match timeout(patience, append(&mut appender, &batch, &environment, verifies_handles)).await {
-                Ok(Ok(appended)) => break appended,
-                Ok(Err(LogError::Replaced)) => return Err(IngestError::Replaced),
-                Ok(Err(LogError::Database(error))) => error,
-                Err(_) => {
-                    let late = no_answer(patience);
-                    patience = (patience * 2).min(PATIENCE_MAX);
-                    late
-                }
-            };
+            let error =
+                match timeout(patience, append(&mut appender, &batch, &environment, verifies_handles, &space)).await {
+                    Ok(Ok(appended)) => break appended,
+                    Ok(Err(LogError::Replaced)) => return Err(IngestError::Replaced),
+                    Ok(Err(LogError::Database(error))) => error,
+                    Err(_) => {
+                        let late = no_answer(patience);
+                        patience = (patience * 2).min(PATIENCE_MAX);
+                        late
+                    }
+                };
             if !passes(&error) {
                 return Err(error.into());
             }
@@ -252,6 +255,7 @@ async fn append(
     batch: &Batch,
     environment: &Environment,
     verifies_handles: bool,
+    space: &Space,
 ) -> Result<Appended, LogError> {
     let mut tx = appender.begin().await?;
     bystander::store(tx.connection(), &batch.bystanders).await?;
@@ -265,7 +269,7 @@ async fn append(
     crash_point("after append before cursor");
     scope::store_repos(tx.connection(), batch).await?;
     held::store(tx.connection(), batch).await?;
-    quarantine::store(tx.connection(), &batch.quarantined, &batch.rejudged).await?;
+    let set_aside = quarantine::store(tx.connection(), &batch.quarantined, &batch.rejudged, space).await?;
     sighting::store(tx.connection(), &batch.sightings).await?;
     lists::forget(tx.connection(), &batch.changes).await?;
     if !batch.released.is_empty() {
@@ -281,6 +285,7 @@ async fn append(
     crash_point("after cursor before commit");
     tx.commit().await?;
     crash_point("after commit");
+    space.took(set_aside.bytes, set_aside.overflow);
     if !batch.gaps.is_empty() {
         crash_point("gap recorded after commit");
     }

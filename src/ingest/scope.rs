@@ -50,6 +50,12 @@ pub async fn load_known(pool: &PgPool) -> Result<(KnownRepos, Holding), sqlx::Er
     Ok((known, holding))
 }
 
+/// What is remembered of one account; `None` when it is not in scope. Without the frames that wait for its key.
+pub async fn load_account(pool: &PgPool, did: &Did) -> Result<Option<Known>, sqlx::Error> {
+    let row = sqlx::query("select * from ingest.repo where did = $1").bind(did.as_str()).fetch_optional(pool).await?;
+    row.map(|row| remembered(&row).map(|(_, known)| known)).transpose()
+}
+
 fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
     fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
         sqlx::Error::Decode(Box::new(error))
@@ -99,6 +105,8 @@ fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
         hosting,
         waiting: None,
         asked: false,
+        answered_at: None,
+        set_aside: None,
     };
     Ok((Did::parse(row.try_get("did")?).map_err(damaged)?, known))
 }

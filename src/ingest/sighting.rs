@@ -1,4 +1,4 @@
-//! Which upstreams carried a commit: the log keeps an event once, under the first one that brought it.
+//! Which other upstreams carried a commit: the log keeps an event once, under the first one that brought it.
 
 use std::sync::Arc;
 

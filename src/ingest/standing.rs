@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::batch::Batch;
 use super::judge::{Judge, no_handle};
+use super::known::Known;
 use super::trust::Trust;
 use crate::event::{
     Body, Cid, Decision, Delivery, Did, DidDocument, Event, Observed, Origin, OriginRule, Seq, Standing, Upstream,
@@ -86,25 +87,37 @@ pub(super) fn decide_missing(policy: &Policy, did: &Did) -> Decision {
     filter::decide(&Facts { did: did.as_str(), declared: None, through_pds: None, identity, before: None }, policy)
 }
 
+/// Who an account is, by what is remembered of it and by what this run takes on trust.
+pub fn identity_of<'a>(known: Option<&'a Known>, trust: &'a Trust, did: &str) -> Identity<'a> {
+    if known.is_some_and(|known| known.missing) {
+        return Identity::Missing;
+    }
+    if let Some(who) = known.and_then(|known| known.who.as_ref()) {
+        // A handle that leads back is claimed too.
+        let handle = who.claims.as_ref().or(who.handle.as_ref());
+        return Identity::Found { pds: who.pds.as_deref(), handle: handle.map(|handle| handle.as_str()) };
+    }
+    match trust {
+        Trust::Unverified => Identity::NotAsked,
+        Trust::Given { who, .. } => who.get(did).map_or(Identity::NotAsked, |given| Identity::Found {
+            pds: given.document.pds.as_deref(),
+            handle: given.document.handle.as_ref().map(|handle| handle.as_str()),
+        }),
+        Trust::Resolved => Identity::Unreachable,
+    }
+}
+
+/// The verdict over these facts. While nobody can say who the account is, what was decided before keeps the rule that decided
+/// it.
+pub fn decide_over(facts: &Facts<'_>, policy: &Policy) -> Decision {
+    let decision = filter::decide(facts, policy);
+    let is_old = decision.rule == OriginRule::Unreachable && decision.standing.is_decided();
+    facts.before.filter(|_| is_old).unwrap_or(decision)
+}
+
 impl Judge {
     fn identity<'a>(&'a self, did: &str) -> Identity<'a> {
-        let known = self.known.get(did);
-        if let Some(who) = known.and_then(|known| known.who.as_ref()).filter(|_| !known.is_some_and(|k| k.missing)) {
-            // A handle that leads back is claimed too.
-            let handle = who.claims.as_ref().or(who.handle.as_ref());
-            return Identity::Found { pds: who.pds.as_deref(), handle: handle.map(|handle| handle.as_str()) };
-        }
-        if known.is_some_and(|known| known.missing) {
-            return Identity::Missing;
-        }
-        match &self.trust {
-            Trust::Unverified => Identity::NotAsked,
-            Trust::Given { who, .. } => who.get(did).map_or(Identity::NotAsked, |given| Identity::Found {
-                pds: given.document.pds.as_deref(),
-                handle: given.document.handle.as_ref().map(|handle| handle.as_str()),
-            }),
-            Trust::Resolved => Identity::Unreachable,
-        }
+        identity_of(self.known.get(did), &self.trust, did)
     }
 
     /// The verdict about an account, and about what came through `delivery` if it did.
@@ -116,7 +129,7 @@ impl Judge {
             }
             UpstreamKind::Dump | UpstreamKind::Directory => upstream.declared.as_ref(),
         });
-        let direct = delivery.filter(|d| d.live && d.upstream.kind == UpstreamKind::Pds && self.trust.asks());
+        let direct = delivery.filter(|d| d.upstream.kind == UpstreamKind::Pds && self.trust.asks());
         let facts = Facts {
             did,
             declared,
@@ -124,10 +137,7 @@ impl Judge {
             identity: self.identity(did),
             before: self.known.get(did).and_then(|known| known.verdict).map(|(decision, _)| decision),
         };
-        let decision = filter::decide(&facts, policy);
-        // What is decided already keeps the rule that decided it.
-        let is_old = decision.rule == OriginRule::Unreachable && decision.standing.is_decided();
-        facts.before.filter(|_| is_old).unwrap_or(decision)
+        decide_over(&facts, policy)
     }
 
     /// How events of an account are stamped under this verdict.

@@ -117,6 +117,13 @@ impl Tally {
     }
 }
 
+/// Every reason for which a frame is in quarantine. `wrong_host` is one of either kind.
+pub fn quarantine_reasons() -> impl Iterator<Item = &'static str> {
+    let of_origin = Refusal::ALL.into_iter().map(Refusal::as_str);
+    let others = Reason::ALL.iter().map(|reason| reason.as_str());
+    of_origin.chain(others.filter(|word| Refusal::from_word(word).is_none()))
+}
+
 /// Describes this room's metrics and makes every series exist at zero.
 pub fn register_metrics() {
     use crate::telemetry::register_counter as count;
@@ -134,10 +141,18 @@ pub fn register_metrics() {
         counter!("almanac_ingest_refused_frames_total", "layer" => layer, "reason" => reason).increment(0);
     }
     describe_counter!("almanac_ingest_quarantined_records_total", "Refused frames put into quarantine, by reason");
-    let reasons = Refusal::ALL.into_iter().map(Refusal::as_str).chain(Reason::ALL.iter().map(|reason| reason.as_str()));
-    for reason in reasons {
+    for reason in quarantine_reasons() {
         counter!("almanac_ingest_quarantined_records_total", "reason" => reason).increment(0);
     }
+    let reasons: Vec<&'static str> = quarantine_reasons().collect();
+    register_gauge(
+        "almanac_ingest_quarantine_records",
+        "Refused frames in quarantine now, by reason",
+        &[("reason", &reasons)],
+    );
+    register_gauge("almanac_ingest_quarantine_bytes", "What quarantine takes of the disk now, about", &[]);
+    let help = "Refused frames for which quarantine had no room";
+    count("almanac_ingest_quarantine_overflow_total", help, &[]);
     let help = "Infos and errors from hosts about the stream, by name";
     count("almanac_ingest_host_notices_total", help, &[("name", NOTICES)]);
     count("almanac_event_log_appended_events_total", "Events new in the log", &[]);

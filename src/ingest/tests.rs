@@ -5,6 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::oneshot;
 
+mod quarantine;
+
 use super::*;
 use crate::devnet::keys::{Curve, KeyForm, SigningKey};
 use crate::devnet::{Account, Commit, Repo, Tid, Write, cbor, frames};

@@ -107,6 +107,11 @@ impl Http {
         })
     }
 
+    /// The client for addresses of the operator's own: it asks wherever they lead, and follows no redirect.
+    pub fn own(&self) -> &Client {
+        &self.any
+    }
+
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
@@ -211,7 +216,7 @@ impl Http {
 }
 
 /// What the error of a request that got no answer means.
-fn sort_send_error(error: &reqwest::Error) -> (HostErrorKind, String) {
+pub(super) fn sort_send_error(error: &reqwest::Error) -> (HostErrorKind, String) {
     let mut inner: &dyn std::error::Error = error;
     while let Some(next) = inner.source() {
         inner = next;
@@ -255,7 +260,7 @@ fn reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
 }
 
 /// The pause that a host asks for: `Retry-After` in seconds or as a date, else `RateLimit-Reset`.
-fn asked_pause(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+pub(super) fn asked_pause(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
     let date = |text: &str| {
         let until = DateTime::parse_from_rfc2822(text).ok()?;

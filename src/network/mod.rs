@@ -7,8 +7,9 @@
 //! every answer has an end in bytes and in time; a host gets no more requests at once and per second than
 //! [`HostLimits`] says, and none while it asked for a pause or failed often; a DID is resolved once at a time however
 //! many ask; memory does not grow with the number of hosts or DIDs.
-//! Never: a CAR or CBOR read, a signature checked, a word written to a database, a request that changes something, a
-//! proxy from the environment (it would resolve names in our place), a retry that the caller did not ask for.
+//! Never: a CAR or CBOR read, a signature checked, a word written to a database, a request that changes something (but for
+//! [`Network::post`], to addresses of the operator's own), a proxy from the environment (it would resolve names in our
+//! place), a retry that the caller did not ask for.
 
 mod answers;
 mod call;
@@ -22,6 +23,7 @@ mod http;
 mod metric;
 mod names;
 mod options;
+mod post;
 mod stream;
 mod xrpc;
 
@@ -33,6 +35,7 @@ pub use documents::Freshness;
 pub use failure::{HostError, HostErrorKind, IdentityError, RepoProblem};
 pub use metric::register_metrics;
 pub use options::{AddressError, HostLimits, HostOverride, NetworkOptions, PLC_DEFAULT, ServiceUrl, authority};
+pub use post::{PostAnswer, PostError, PostUrl};
 pub use stream::RepoStream;
 
 /// The way to all hosts. Clones share limits and caches: make one per process.

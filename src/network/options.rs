@@ -20,7 +20,7 @@ pub struct AddressError {
 }
 
 impl AddressError {
-    fn new(text: &str, why: impl Into<String>) -> Self {
+    pub(super) fn new(text: &str, why: impl Into<String>) -> Self {
         // The text may hold a password; it is shown only when it cannot.
         let shown = if text.contains('@') { "(address with an @)".to_owned() } else { plain(text) };
         AddressError { text: shown, why: why.into() }

@@ -11,15 +11,15 @@ use crate::event::{AtUri, Position};
 pub struct TraceWord {
     /// Its place in the log.
     pub position: Position,
-    /// put, delete, snapshot, account or identity.
+    /// put, delete, snapshot, account, identity or origin.
     pub kind: String,
     /// The revision that it belongs to.
     pub rev: Option<String>,
     /// The CID of a put.
     pub cid: Option<String>,
-    /// Whether the account was active, for an account word.
+    /// Whether the account was active, for an account word; whether its records are kept, for an origin word.
     pub active: Option<bool>,
-    /// The account's status, for an account word.
+    /// The account's status, for an account word; its standing, for an origin word.
     pub status: Option<String>,
     /// The handle, for an identity word.
     pub handle: Option<String>,
@@ -29,6 +29,12 @@ pub struct TraceWord {
     pub environment: String,
     /// Whose it was, seen from there.
     pub origin: String,
+    /// Number of the rule that said so.
+    pub origin_rule: Option<i16>,
+    /// The commit that wrote it.
+    pub commit_cid: Option<String>,
+    /// The account's PDS then.
+    pub pds: Option<String>,
     /// The first upstream that brought it.
     pub upstream: String,
     /// That upstream's number for the frame.
@@ -61,8 +67,8 @@ pub struct Trace {
 /// Tells the life of one record.
 pub async fn trace(pool: &PgPool, uri: &AtUri) -> Result<Trace, sqlx::Error> {
     let log: Vec<TraceWord> = sqlx::query_as(
-        "select position, kind, rev, cid, active, status, handle, event_time, environment, origin, upstream, seq, seen_at, live,
-             verification, kind = 'put' and record is null as purged
+        "select position, kind, rev, cid, active, status, handle, event_time, environment, origin, origin_rule, commit_cid, pds, upstream, seq,
+             seen_at, live, verification, kind = 'put' and record is null as purged
          from log.event
          where did = $1 and ((collection = $2 and rkey = $3) or collection is null)
          order by position",
@@ -98,8 +104,8 @@ async fn why_not(
     .bind(uri.rkey.as_str())
     .fetch_optional(pool)
     .await?;
-    let account: Option<(String, bool, Option<String>)> =
-        sqlx::query_as("select status, hidden, snapshot_rev from calendar.accounts where did = $1")
+    let account: Option<(String, bool, Option<String>, Option<String>)> =
+        sqlx::query_as("select status, hidden, snapshot_rev, refused from calendar.accounts where did = $1")
             .bind(uri.did.as_str())
             .fetch_optional(pool)
             .await?;
@@ -109,8 +115,9 @@ async fn why_not(
         }
         (None, _) => "never seen in this environment".to_owned(),
         (Some((rev, None, _)), _) => format!("deleted at rev {rev}"),
-        (Some(_), Some((status, true, _))) => format!("the account is hidden: {status}"),
-        (Some((rev, Some(_), _)), Some((_, false, Some(snapshot)))) if rev < snapshot => {
+        (Some(_), Some((_, true, _, Some(refused)))) => format!("the account may not be shown here: {refused}"),
+        (Some(_), Some((status, true, _, None))) => format!("the account is hidden: {status}"),
+        (Some((rev, Some(_), _)), Some((_, false, Some(snapshot), _))) if rev < snapshot => {
             format!("gone: the account's snapshot at rev {snapshot} does not hold it")
         }
         (Some((_, _, position)), _) if log.iter().any(|w| w.position == position && w.purged) => {

@@ -7,12 +7,15 @@
 pub mod backfill;
 pub mod isolation;
 pub mod lead;
+pub mod origin;
 pub mod overview;
 pub mod policy;
 pub mod purge;
+pub mod quarantine;
 pub mod replay;
 pub mod serve;
 pub mod stop;
+pub mod trace;
 mod upstreams;
 
 use anyhow::Context;
@@ -84,6 +87,7 @@ pub fn register_metrics() {
     crate::network::register_metrics();
     crate::ingest::register_metrics();
     crate::projection::register_metrics();
+    crate::effects::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }

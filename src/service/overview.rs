@@ -8,6 +8,7 @@ use sqlx::PgPool;
 
 use crate::event::Did;
 use crate::event_log::{self, PurgeEntry};
+use crate::ingest::quarantine::{Counts, counts};
 use crate::source::gap::{self, NotedGap};
 
 /// How far back gaps are shown.
@@ -24,6 +25,8 @@ pub struct Overview {
     pub jobs: BTreeMap<String, i64>,
     /// Frames that wait for their account's key.
     pub held_frames: i64,
+    /// Refused frames by reason, and what they take of the disk.
+    pub quarantine: Counts,
     /// Gaps of the last 7 days, the latest first, at most 100.
     pub gaps: Vec<NotedGap>,
     /// Hosts that are left alone for now, those for longest first, at most 100.
@@ -60,6 +63,7 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, sqlx::Error> {
         repositories: repositories.into_iter().collect(),
         jobs: jobs.into_iter().collect(),
         held_frames: sqlx::query_scalar("select count(*) from ingest.held").fetch_one(pool).await?,
+        quarantine: counts(pool).await?,
         gaps: gap::recent(pool, Utc::now() - GAPS_SINCE, ROWS_MAX).await?,
         parked_hosts,
     })

@@ -1,6 +1,10 @@
 //! `replay`: recorded frames through the same path as live ones.
+//!
+//! A dump carries the environment in which it was recorded. One of another environment is refused before anything of it is
+//! judged; taken all the same ([`Options::as_foreign`]), all of it goes to quarantine, by the first rule of origin.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,10 +14,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::policy::Policies;
-use super::{lead, stop};
+use super::{lead, quarantine, stop};
 use crate::config::Settings;
 use crate::db::Db;
 use crate::decode;
+use crate::event::{Environment, Upstream};
 use crate::ingest::{Cursors, Ingest, Inquiries, Judge, Report, SeqRange, Sink, load_known};
 use crate::projection::Projector;
 use crate::source::dump::{DumpProblem, DumpReader};
@@ -37,6 +42,87 @@ pub struct Options {
     pub range: Option<SeqRange>,
     /// How fast.
     pub speed: Speed,
+    /// Take dumps of other environments too, into quarantine.
+    pub as_foreign: bool,
+    /// The environment of dumps that name none.
+    pub declared: Option<Environment>,
+}
+
+/// A dump that may not be replayed here.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpRefused {
+    /// It is another environment's.
+    #[error(
+        "{}: recorded in the environment `{dump}`, and this process is `{here}`: replay it there (--environment {dump} and that \
+         environment's database), or give --as-foreign: then all of it goes to quarantine, and nothing of it is shown",
+        path.display()
+    )]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+        /// Where it was recorded.
+        dump: Environment,
+        /// Where it was to be replayed.
+        here: Environment,
+    },
+    /// Nobody says whose it is, and it was to be taken as another environment's.
+    #[error(
+        "{}: nobody says of which environment it is, so --as-foreign cannot tell it from this one's: add \
+         --declared-environment NAME",
+        path.display()
+    )]
+    Unnamed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Somebody declares it for another environment than it says itself.
+    #[error(
+        "{}: recorded in the environment `{dump}`, and --declared-environment says `{said}`: a dump that names its environment \
+         is not declared by hand; leave the flag out",
+        path.display()
+    )]
+    Contradiction {
+        /// Which.
+        path: PathBuf,
+        /// What it says itself.
+        dump: Environment,
+        /// What somebody says.
+        said: Environment,
+    },
+}
+
+impl Options {
+    /// The environment that a dump is of, if it or somebody names one.
+    fn environment(
+        &self,
+        path: &Path,
+        named: Option<&Environment>,
+        here: &Environment,
+    ) -> Result<Option<Environment>, DumpRefused> {
+        let path = || path.to_owned();
+        match (named, &self.declared) {
+            (Some(dump), Some(said)) if dump != said => {
+                return Err(DumpRefused::Contradiction { path: path(), dump: dump.clone(), said: said.clone() });
+            }
+            _ => {}
+        }
+        match named.or(self.declared.as_ref()) {
+            Some(dump) if dump != here && !self.as_foreign => {
+                Err(DumpRefused::Foreign { path: path(), dump: dump.clone(), here: here.clone() })
+            }
+            None if self.as_foreign => Err(DumpRefused::Unnamed { path: path() }),
+            environment => Ok(environment.cloned()),
+        }
+    }
+
+    /// Looks at every dump that can be read twice, before the first of them is replayed.
+    fn check(&self, here: &Environment) -> anyhow::Result<()> {
+        for path in self.files.iter().filter(|path| path.is_file()) {
+            let reader = DumpReader::open(path)?;
+            self.environment(path, reader.info().environment.as_ref(), here)?;
+        }
+        Ok(())
+    }
 }
 
 /// How far a replay is, for a progress bar.
@@ -58,6 +144,10 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Whether it was told to stop before the end.
     pub interrupted: bool,
+    /// Refused frames for which quarantine had no room.
+    pub overflow: u64,
+    /// Dumps whose environment nobody named. They were taken as this environment's.
+    pub undeclared: Vec<PathBuf>,
 }
 
 /// Replays into the log, or, without a database, into nothing. `waiting` is told when another process appends.
@@ -69,6 +159,13 @@ pub async fn replay(
     stopped: watch::Receiver<bool>,
     waiting: impl FnMut(String),
 ) -> anyhow::Result<Option<Outcome>> {
+    let here = settings.environment.clone();
+    tokio::task::spawn_blocking({
+        let (options, here) = (options.clone(), here.clone());
+        move || options.check(&here)
+    })
+    .await
+    .context("looking at the dumps panicked")??;
     let policies = Policies::load(settings, db.as_ref().map(Db::pool)).await?;
     let trust = super::trust(settings, false)?;
     let (sink, known) = match &db {
@@ -79,11 +176,15 @@ pub async fn replay(
             (Sink::Log { db: db.clone(), appender: Box::new(appender), name }, known)
         }
     };
+    let space = match &db {
+        Some(db) => quarantine::space(db.pool(), settings).await,
+        None => Arc::default(),
+    };
     let started = Instant::now();
     let (out, deliveries) = delivery_queue(QueueLimits::default());
     let reading = tokio::task::spawn_blocking({
         let (options, stopped, runtime) = (options.clone(), stopped.clone(), tokio::runtime::Handle::current());
-        move || read_all(&options, &progress, &stopped, &out, &runtime)
+        move || read_all(&options, &here, &progress, &stopped, &out, &runtime)
     });
     let (position, head) = watch::channel(0);
     let projecting = db.map(|db| {
@@ -95,7 +196,7 @@ pub async fn replay(
         tokio::spawn(Projector { db, health: Box::new(health) }.run(head))
     });
     let ingest = Ingest {
-        judge: Judge::new(known, trust, Arc::default(), options.range),
+        judge: Judge::new(known, trust, Arc::default(), options.range).with_space(&space),
         inquiries: Inquiries::none(),
         policy: policies.current().clone(),
         cursors: Arc::new(Cursors::default()),
@@ -106,40 +207,65 @@ pub async fn replay(
         }),
     };
     let report = ingest.run(deliveries, sink).await?;
-    let problems = reading.await.context("the reader of dumps panicked")??;
+    let read = reading.await.context("the reader of dumps panicked")?;
     if let Some(projecting) = projecting {
         projecting.await.context("the projector panicked")??;
     }
-    Ok(Some(Outcome { report, problems, elapsed: started.elapsed(), interrupted: *stopped.borrow() }))
+    let Read { problems, undeclared } = read?;
+    let (elapsed, interrupted) = (started.elapsed(), *stopped.borrow());
+    let overflow = space.overflow();
+    Ok(Some(Outcome { report, problems, undeclared, overflow, elapsed, interrupted }))
+}
+
+/// What was found while reading.
+#[derive(Default)]
+struct Read {
+    problems: Vec<(PathBuf, DumpProblem)>,
+    undeclared: Vec<PathBuf>,
 }
 
 fn read_all(
     options: &Options,
+    here: &Environment,
     progress: &Progress,
     stopped: &watch::Receiver<bool>,
     out: &DeliverySender,
     runtime: &tokio::runtime::Handle,
-) -> anyhow::Result<Vec<(PathBuf, DumpProblem)>> {
-    let mut problems = Vec::new();
+) -> anyhow::Result<Read> {
+    let mut read = Read::default();
     let mut done = 0;
     let mut pace = Pace::default();
     for path in &options.files {
         let mut reader = DumpReader::open(path)?;
+        let mut named = reader.info().environment.clone();
+        let mut declared = options.environment(path, named.as_ref(), here)?;
+        let mut upstreams: HashMap<Arc<Upstream>, Arc<Upstream>> = HashMap::new();
+        if declared.is_none() {
+            read.undeclared.push(path.clone());
+        }
         while let Some(item) = reader.next() {
             if *stopped.borrow() {
-                return Ok(problems);
+                return Ok(read);
+            }
+            // Dumps that were put together may say it late.
+            if reader.info().environment != named {
+                named = reader.info().environment.clone();
+                declared = options.environment(path, named.as_ref(), here)?;
+                upstreams.clear();
             }
             progress.bytes.store(done + reader.bytes_read(), Ordering::Relaxed);
             let frame = match item {
                 Ok(frame) => frame,
                 Err(problem) => {
                     tracing::warn!(file = %path.display(), "{problem}");
-                    problems.push((path.clone(), problem));
+                    read.problems.push((path.clone(), problem));
                     continue;
                 }
             };
             progress.frames.fetch_add(1, Ordering::Relaxed);
-            let delivery = frame.into_delivery(Utc::now());
+            let mut delivery = frame.into_delivery(Utc::now());
+            let declare = || Arc::new(Upstream::clone(&delivery.upstream).declared(declared.clone()));
+            delivery.upstream = upstreams.entry(delivery.upstream.clone()).or_insert_with(declare).clone();
             if options.speed == Speed::Recorded {
                 let pause = pace.pause(&delivery.frame);
                 let stop = stop::wait(stopped.clone());
@@ -152,12 +278,12 @@ fn read_all(
             }
             if runtime.block_on(out.send(delivery)).is_err() {
                 // Ingest ended; its own error tells why.
-                return Ok(problems);
+                return Ok(read);
             }
         }
         done += reader.bytes_read();
     }
-    Ok(problems)
+    Ok(read)
 }
 
 /// Keeps the distance in time that frames had from the first one.

@@ -7,18 +7,20 @@ use std::time::Duration;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::policy::Policies;
 use super::upstreams::Upstreams;
-use super::{backfill, lead, purge, stop};
+use super::{backfill, lead, origin, purge, quarantine, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
 use crate::api::{self, Health};
 use crate::config::Settings;
 use crate::db::Db;
 use crate::decode::Level;
+use crate::effects::{self, Effects};
+use crate::ingest::quarantine::counts;
 use crate::ingest::{
     Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
     load_known, queue_incomplete,
@@ -51,8 +53,10 @@ pub async fn serve(
     stopped: watch::Receiver<bool>,
     ready: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
+    settings.check_upstreams()?;
     let policies = Policies::load(&settings, Some(db.pool())).await?;
     let trust = super::trust(&settings, true)?;
+    let token = settings.admin_token()?;
     let network = Network::new(settings.network.clone())?;
     let cursors = Arc::new(Cursors::default());
     let upstreams = Arc::new(Upstreams::new(&settings, cursors.clone()));
@@ -81,6 +85,20 @@ pub async fn serve(
             Arc::new(move || {
                 upstreams.refresh_gauges();
                 Box::pin(std::future::ready(()))
+            })
+        }),
+        token,
+        origin: Some(Arc::new(origin::Desk {
+            pool: db.pool().clone(),
+            settings: Arc::new(settings.clone()),
+            policies: policies.clone(),
+            trust: trust.clone(),
+        })),
+        quarantine: Some({
+            let pool = db.pool().clone();
+            Arc::new(move || {
+                let pool = pool.clone();
+                Box::pin(async move { serde_json::to_value(counts(&pool).await.ok()?).ok() })
             })
         }),
     };
@@ -165,13 +183,14 @@ impl Turn {
             self.cursors.reset(cursors);
             let unfinished = async {
                 let mut connection = pool.acquire().await?;
+                effects::prepare(&mut connection, &self.settings.effects.webhooks).await?;
                 if self.trust.asks() { queue_incomplete(&mut connection).await } else { Ok(()) }
             };
             if let Err(error) = tokio::time::timeout(LOAD_LIMIT, unfinished)
                 .await
                 .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
             {
-                tracing::warn!(%error, "accounts that are incomplete cannot be queued; tried again");
+                tracing::warn!(%error, "effects cannot begin, or accounts that are incomplete not be queued; tried again");
                 continue;
             }
             let sink = Sink::Log { db: self.db.clone(), appender: Box::new(appender), name };
@@ -205,8 +224,10 @@ impl Turn {
         });
         let (asks, asked) = mpsc::unbounded_channel();
         let (inlet, findings) = inlet();
+        let space = quarantine::space(self.db.pool(), &self.settings).await;
         let mut judge = Judge::new(known, self.trust.clone(), self.upstreams.resumes(), None)
-            .with_directory(self.settings.network.plc.as_str());
+            .with_directory(self.settings.network.plc.as_str())
+            .with_space(&space);
         let mut helpers = JoinSet::new();
         if self.trust.asks() {
             for did in judge.unidentified_accounts() {
@@ -223,12 +244,25 @@ impl Turn {
             }
         }
         helpers.spawn(purge::keep_purging(self.db.clone(), self.settings.purge_after, ended.clone()));
+        let (pool, keep) = (self.db.pool().clone(), self.settings.quarantine_keep);
+        helpers.spawn(quarantine::keep_clean(pool.clone(), space, keep, ended.clone()));
+        helpers.spawn(quarantine::tell(pool, self.policies.clone(), inlet.clone(), ended.clone()));
         helpers.spawn(self.policies.clone().tell(inlet, ended.clone()));
         // Kept beside ingest's own until ingest has ended: the projector follows the log for as long as one of them is there.
         let (position, head) = watch::channel(0);
         let following = position.clone();
         let projector = Projector { db: self.db.clone(), health: report(&self.health, "index") };
         let mut projecting = tokio::spawn(projector.run(head));
+        let (broke, mut broken) = oneshot::channel();
+        helpers.spawn({
+            let told = effects::run(self.effects(), position.subscribe(), ended.clone());
+            async move {
+                if let Err(error) = told.await {
+                    // When the other end is gone, this turn is over anyway.
+                    let _unheard = broke.send(error);
+                }
+            }
+        });
         let ingest = Ingest {
             judge,
             inquiries: Inquiries { asks, findings },
@@ -248,6 +282,7 @@ impl Turn {
                 projected.context("the projector panicked")??;
                 anyhow::bail!("the projector ended before the log did");
             }
+            Ok(error) = &mut broken => return Err(error.into()),
         };
         drop(following);
         end.send_replace(true);
@@ -260,6 +295,19 @@ impl Turn {
             (Err(IngestError::Replaced), _) => Ok(Ended::Replaced),
             (Err(error), _) => Err(error.into()),
             (_, Err(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl Turn {
+    /// What tells receivers of what this process appends.
+    fn effects(&self) -> Effects {
+        Effects {
+            pool: self.db.pool().clone(),
+            network: self.network.clone(),
+            environment: self.settings.environment.clone(),
+            subscriptions: self.settings.effects.webhooks.clone(),
+            retry: self.settings.effects.retry,
         }
     }
 }

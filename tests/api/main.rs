@@ -4,6 +4,7 @@ mod admin;
 mod events;
 mod hostile;
 mod lexicon;
+mod origin;
 mod outage;
 mod paging;
 mod rebuilt;

@@ -65,6 +65,9 @@ impl Listeners {
             upstreams,
             metrics: recorder(),
             refresh: Some(Arc::new(|| Box::pin(async { metrics::gauge!("almanac_projection_lag_events").set(5.0) }))),
+            token: Some(api::admin::AdminToken::parse(crate::origin::TOKEN).unwrap()),
+            origin: Some(Arc::new(crate::origin::Stub)),
+            quarantine: None,
         };
         let (mut addresses, mut stop, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for router in [api::public::router(public), api::admin::router(admin)] {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::child::{Running, end_with_this_thread};
 
-/// A running `almanac serve` of the environment `test`.
+/// A running `almanac serve`, of the environment `test` if no flag names another.
 pub struct Serve {
     /// The process.
     pub running: Running,
@@ -44,7 +44,10 @@ impl Serve {
     /// What it is started with.
     pub fn command(database_url: &str, relay: &str, folder: &Path, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_almanac"));
-        command.args(["serve", "--json", "--environment", "test", "--database-url", database_url]);
+        command.args(["serve", "--json", "--database-url", database_url]);
+        if !flags.contains(&"--environment") {
+            command.args(["--environment", "test"]);
+        }
         if !relay.is_empty() {
             command.args(["--relay", relay]);
         }

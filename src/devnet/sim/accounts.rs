@@ -34,8 +34,16 @@ impl State {
     }
 
     pub fn create_account(&mut self, host: usize) -> Result<usize, SimError> {
+        self.create_account_as(host, None)
+    }
+
+    /// With this DID, if one is given.
+    pub fn create_account_as(&mut self, host: usize, did: Option<&str>) -> Result<usize, SimError> {
         self.hosts.get(host).ok_or(SimError::NoHost(host))?;
         let who = self.world.add_person(None);
+        if let Some(did) = did {
+            self.world.people[who].account.did = did.to_owned();
+        }
         self.enter(who, host, None);
         self.announce_birth(who)?;
         Ok(who)
@@ -165,7 +173,7 @@ impl State {
         self.actors[who].set_document(Some(document));
     }
 
-    fn new_key(&mut self) -> SigningKey {
+    pub fn new_key(&mut self) -> SigningKey {
         let curve = if self.world.dice.permille(300) { Curve::P256 } else { Curve::K256 };
         SigningKey::from_entropy(curve, self.world.dice.bytes())
     }

@@ -61,6 +61,9 @@ impl State {
 
     fn relay_takes(&mut self, notice: Notice) {
         let did = self.account(notice.who).did.clone();
+        for carrier in &self.carriers {
+            carrier.lock().carry(&did, &notice);
+        }
         let now =
             Occasion { did: Some(&did), kind: Some(notice.news.kind()), from_pds: Some(notice.host), method: None };
         if let News::Account(_) = notice.news
@@ -68,30 +71,24 @@ impl State {
         {
             return;
         }
-        // What a relay was never told it takes for active.
-        let view = self.relay.views.entry(notice.who).or_insert_with(|| RelayView {
-            active: true,
-            status: None,
-            head: None,
-            collections: Default::default(),
-        });
-        if let News::Account(status) = notice.news {
-            (view.active, view.status) = (status.is_none(), status);
-        } else if !view.active && !matches!(notice.news, News::Identity(_)) {
+        if !self.relay.views.entry(notice.who).or_default().takes(&notice.news) {
             return;
         }
         if self.send(Place::Relay, notice.clone()) {
-            let view = self.relay.views.get_mut(&notice.who).expect("entered above");
-            match &notice.news {
-                News::Commit(commit) => {
-                    view.head = Some((commit.head.cid, commit.head.rev));
-                    let written = commit.ops.iter().filter_map(|op| op.path.split_once('/'));
-                    view.collections.extend(written.map(|(collection, _)| collection.to_owned()));
-                }
-                News::Sync(head) => view.head = Some((head.cid, head.rev)),
-                _ => {}
-            }
+            self.relay.views.get_mut(&notice.who).expect("entered above").passed(&notice.news);
         }
+    }
+
+    /// The relay passes on what an account of another network does, under its own numbers.
+    fn carry(&mut self, did: &str, notice: &Notice) {
+        let view = self.relay.guest(did);
+        if !view.takes(&notice.news) {
+            return;
+        }
+        view.passed(&notice.news);
+        let stream = &mut self.relay.stream;
+        let seq = stream.next_seq();
+        stream.push(seq, Some(did), frame(Stamp { seq, did, micros: notice.micros }, &notice.news));
     }
 
     /// Puts a frame into a server's stream with the faults that are due. False when it was dropped.
@@ -185,13 +182,7 @@ impl State {
     fn write_notice(&mut self, place: Place, seq: Option<i64>, notice: &Notice) -> i64 {
         let did = self.account(notice.who).did.clone();
         self.write_frame(place, seq, Some(&did), |seq| {
-            let stamp = Stamp { seq, did: &did, micros: notice.micros };
-            match &notice.news {
-                News::Commit(commit) => frames::commit(stamp, commit),
-                News::Sync(head) => frames::sync(stamp, head),
-                News::Identity(handle) => frames::identity(stamp, handle.as_deref()),
-                News::Account(status) => frames::account(stamp, status.is_none(), *status),
-            }
+            frame(Stamp { seq, did: &did, micros: notice.micros }, &notice.news)
         })
     }
 
@@ -214,6 +205,39 @@ impl State {
         let actor = &self.actors[notice.who];
         let path = actor.records.keys().find(|path| commit.ops.iter().all(|op| op.path != **path))?;
         Some((path.clone(), actor.repo.tree().get(path).ok()??))
+    }
+}
+
+impl RelayView {
+    /// What the relay learns of the account's state by this, and whether it passes it on.
+    fn takes(&mut self, news: &News) -> bool {
+        if let News::Account(status) = news {
+            (self.active, self.status) = (status.is_none(), *status);
+            return true;
+        }
+        self.active || matches!(news, News::Identity(_))
+    }
+
+    /// What it knows of the repository once this has passed.
+    fn passed(&mut self, news: &News) {
+        match news {
+            News::Commit(commit) => {
+                self.head = Some((commit.head.cid, commit.head.rev));
+                let written = commit.ops.iter().filter_map(|op| op.path.split_once('/'));
+                self.collections.extend(written.map(|(collection, _)| collection.to_owned()));
+            }
+            News::Sync(head) => self.head = Some((head.cid, head.rev)),
+            News::Identity(_) | News::Account(_) => {}
+        }
+    }
+}
+
+fn frame(stamp: Stamp<'_>, news: &News) -> Vec<u8> {
+    match news {
+        News::Commit(commit) => frames::commit(stamp, commit),
+        News::Sync(head) => frames::sync(stamp, head),
+        News::Identity(handle) => frames::identity(stamp, handle.as_deref()),
+        News::Account(status) => frames::account(stamp, status.is_none(), *status),
     }
 }
 

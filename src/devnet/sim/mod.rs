@@ -15,6 +15,7 @@ mod emit;
 mod faults;
 mod filler;
 mod http;
+mod meeting;
 mod pds;
 mod plc;
 mod population;
@@ -142,7 +143,10 @@ impl Sim {
                 held: None,
                 latency: Duration::ZERO,
                 views: Default::default(),
+                guests: Default::default(),
             },
+            copied: Default::default(),
+            carriers: vec![],
             plc_latency: Duration::ZERO,
             faults: Default::default(),
             clock_offset_micros: 0,

@@ -187,16 +187,15 @@ fn list_repos(state: &State, host: usize, asked: &Asked<'_>) -> Reply {
     let here = |who: usize| Some((who, status_here(state, host, &state.account(who).did)?.1));
     let all = (0..state.actors.len()).filter_map(here).filter_map(|(who, status)| {
         let head = state.actors[who].repo.head()?;
-        Some((who, status, head.cid, head.rev))
+        Some((who, &*state.account(who).did, status, head.cid, head.rev))
     });
-    page_of_repos(state, asked, all)
+    page_of_repos(asked, all)
 }
 
 /// A page of `listRepos`, of accounts in the order of their numbers. The cursor is the last number.
-pub(super) fn page_of_repos(
-    state: &State,
+pub(super) fn page_of_repos<'s>(
     asked: &Asked<'_>,
-    all: impl Iterator<Item = (usize, Option<&'static str>, Cid, Tid)>,
+    all: impl Iterator<Item = (usize, &'s str, Option<&'static str>, Cid, Tid)>,
 ) -> Reply {
     let limit = asked.limit(500, 1000);
     let after: Option<usize> = asked.param("cursor").and_then(|text| text.parse().ok());
@@ -204,10 +203,10 @@ pub(super) fn page_of_repos(
     let repos: Vec<Json> = all
         .filter(|(who, ..)| after.is_none_or(|after| *who > after))
         .take(limit)
-        .map(|(who, status, head, rev)| {
+        .map(|(who, did, status, head, rev)| {
             last = Some(who);
             let mut repo = json!({
-                "did": state.account(who).did, "head": head.to_string(), "rev": rev.to_string(), "active": status.is_none(),
+                "did": did, "head": head.to_string(), "rev": rev.to_string(), "active": status.is_none(),
             });
             if let Some(status) = status {
                 repo["status"] = status.into();

@@ -6,6 +6,8 @@ use super::faults::{Fault, Occasion, Place, Sort};
 use super::http::{Reply, decode_percent};
 use super::state::State;
 
+const DID_LD_JSON: &str = "application/did+ld+json; charset=utf-8";
+
 pub(super) fn answer(state: &mut State, path: &str) -> Reply {
     let path = decode_percent(path.trim_start_matches('/'));
     let (did, what) = path.split_once('/').unwrap_or((&path, ""));
@@ -17,6 +19,10 @@ pub(super) fn answer(state: &mut State, path: &str) -> Reply {
     let has_older = who.is_some_and(|who| state.actors[who].document_before.is_some());
     let fits = |fault: &Fault, _: &[Fault]| *fault != Fault::OldDocument || has_older;
     let due = state.faults.due(Sort::Document, Place::Plc, &now, fits);
+    let copied = state.copied.get(did).filter(|_| who.is_none() && what.is_empty());
+    if let Some(document) = copied.filter(|_| !due.contains(&Fault::NoDocument)) {
+        return Reply { content_type: DID_LD_JSON, ..Reply::json(document) };
+    }
     let Some(who) = who.filter(|_| !due.contains(&Fault::NoDocument)) else {
         let body = json!({"message": format!("DID not registered: {did}")});
         return Reply { status: 404, ..Reply::json(&body) };
@@ -35,7 +41,7 @@ pub(super) fn answer(state: &mut State, path: &str) -> Reply {
         _ => return Reply { status: 404, ..Reply::json(&json!({"message": "Not Found"})) },
     };
     match what {
-        "" => Reply { content_type: "application/did+ld+json; charset=utf-8", ..reply },
+        "" => Reply { content_type: DID_LD_JSON, ..reply },
         _ => reply,
     }
 }

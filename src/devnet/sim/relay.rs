@@ -7,7 +7,7 @@ use super::pds::{atproto_did, page_of_repos, resolve_handle, status_json};
 use super::state::{RelayView, State};
 
 pub(super) fn answer(state: &State, asked: &Asked<'_>) -> Reply {
-    let view = || state.who(asked.text("did")).and_then(|who| state.relay.views.get(&who));
+    let view = || state.relay_view(asked.text("did"));
     let not_found = || Reply::error("RepoNotFound", "account not found");
     match asked.method {
         "/xrpc/_health" | "_health" => Reply::json(&json!({"status": "ok", "version": "devnet"})),
@@ -33,11 +33,11 @@ pub(super) fn answer(state: &State, asked: &Asked<'_>) -> Reply {
             _ => not_found(),
         },
         "com.atproto.sync.listRepos" => {
-            let all = state.relay.views.iter().filter_map(|(who, view)| {
+            let all = state.relay_views().filter_map(|(number, did, view)| {
                 let (cid, rev) = view.head?;
-                Some((*who, view.status, cid, rev))
+                Some((number, did, view.status, cid, rev))
             });
-            page_of_repos(state, asked, all)
+            page_of_repos(asked, all)
         }
         "com.atproto.sync.listReposByCollection" => by_collection(state, asked),
         "com.atproto.sync.listHosts" => hosts(state),
@@ -61,13 +61,13 @@ pub(super) fn answer_handles(state: &State, asked: &Asked<'_>) -> Reply {
 fn by_collection(state: &State, asked: &Asked<'_>) -> Reply {
     let (collection, limit) = (asked.text("collection"), asked.limit(500, 2000));
     let after: Option<usize> = asked.param("cursor").and_then(|text| text.parse().ok());
-    let found = state.relay.views.iter().filter(|(who, view)| {
-        after.is_none_or(|after| **who > after) && view.active && view.collections.contains(collection)
+    let found = state.relay_views().filter(|(number, _, view)| {
+        after.is_none_or(|after| *number > after) && view.active && view.collections.contains(collection)
     });
-    let page: Vec<usize> = found.map(|(who, _)| *who).take(limit).collect();
-    let repos: Vec<Json> = page.iter().map(|who| json!({"did": state.account(*who).did})).collect();
+    let page: Vec<(usize, &str)> = found.map(|(number, did, _)| (number, did)).take(limit).collect();
+    let repos: Vec<Json> = page.iter().map(|(_, did)| json!({"did": did})).collect();
     let mut body = json!({"repos": repos});
-    if let Some(last) = page.last().filter(|_| page.len() == limit) {
+    if let Some((last, _)) = page.last().filter(|_| page.len() == limit) {
         body["cursor"] = last.to_string().into();
     }
     Reply::json(&body)

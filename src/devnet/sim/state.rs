@@ -4,11 +4,13 @@
 //! server has to say is decided here, how it says it elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value as Json;
 
+use super::Shared;
 use super::emit::Held;
 use super::faults::{Faults, Place};
 use super::filler;
@@ -22,6 +24,7 @@ use crate::event::Cid;
 const HISTORY: usize = 32;
 
 /// An account where it is, and its repository.
+#[derive(Clone)]
 pub(super) struct Actor {
     pub repo: Repo,
     /// Records by path, but the fillers', which are made when asked for.
@@ -114,12 +117,34 @@ pub(super) struct RelayView {
     pub collections: BTreeSet<String>,
 }
 
+impl Default for RelayView {
+    /// What a relay was never told it takes for active.
+    fn default() -> Self {
+        RelayView { active: true, status: None, head: None, collections: BTreeSet::new() }
+    }
+}
+
+/// Guests of a relay are numbered from here on, behind all accounts of its own network.
+const GUESTS_FROM: usize = 1 << 32;
+
 pub(super) struct RelayState {
     pub stream: Stream,
     pub held: Option<Held>,
     pub latency: Duration,
     /// By number of the account.
     pub views: BTreeMap<usize, RelayView>,
+    /// Accounts of other networks that it carries too, by DID, in the order in which it first heard of them.
+    pub guests: Vec<(String, RelayView)>,
+}
+
+impl RelayState {
+    pub fn guest(&mut self, did: &str) -> &mut RelayView {
+        let at = self.guests.iter().position(|(guest, _)| guest == did).unwrap_or_else(|| {
+            self.guests.push((did.to_owned(), RelayView::default()));
+            self.guests.len() - 1
+        });
+        &mut self.guests[at].1
+    }
 }
 
 pub(super) struct State {
@@ -130,6 +155,10 @@ pub(super) struct State {
     pub handles: HashMap<String, usize>,
     pub hosts: Vec<HostState>,
     pub relay: RelayState,
+    /// Documents that the directory has from another network's, of accounts that are not of this one.
+    pub copied: BTreeMap<String, Json>,
+    /// Networks whose relays carry these accounts too.
+    pub carriers: Vec<Arc<Shared>>,
     pub plc_latency: Duration,
     pub faults: Faults,
     /// The clock of this network minus that of the machine, in microseconds.
@@ -165,6 +194,18 @@ impl State {
 
     pub fn who(&self, did: &str) -> Option<usize> {
         self.by_did.get(did).copied()
+    }
+
+    /// What the relay believes of everybody that it carries, with their numbers and DIDs.
+    pub fn relay_views(&self) -> impl Iterator<Item = (usize, &str, &RelayView)> {
+        let own = self.relay.views.iter().map(|(who, view)| (*who, &*self.account(*who).did, view));
+        let guests = self.relay.guests.iter().enumerate();
+        own.chain(guests.map(|(n, (did, view))| (GUESTS_FROM + n, &**did, view)))
+    }
+
+    /// What the relay believes of one account: where two networks know it, what it shows.
+    pub fn relay_view(&self, did: &str) -> Option<&RelayView> {
+        self.relay_views().filter(|(_, of, _)| *of == did).map(|(_, _, view)| view).max_by_key(|view| view.active)
     }
 
     pub fn stream(&mut self, place: Place) -> Option<&mut Stream> {

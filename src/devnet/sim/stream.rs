@@ -112,6 +112,11 @@ impl Stream {
         self.cuts.send_modify(|n| *n += 1);
     }
 
+    /// The frames that are still kept.
+    pub fn kept(&self) -> Vec<Bytes> {
+        self.entries.iter().map(|entry| entry.bytes.clone()).filter(|bytes| !bytes.is_empty()).collect()
+    }
+
     fn end(&self) -> u64 {
         self.base + self.entries.len() as u64
     }

@@ -17,11 +17,12 @@ use crate::config::Settings;
 use crate::db::Db;
 use crate::event::{Did, Nsid};
 use crate::event_log::Appender;
+use crate::ingest::quarantine::Space;
 use crate::ingest::{Cursors, Identifier, Ingest, Inlet, Inquiries, Judge, Sink, Trust, inlet, load_known};
 use crate::network::Network;
 use crate::projection::Projector;
 use crate::service::policy::Policies;
-use crate::service::{lead, stop};
+use crate::service::{lead, quarantine, stop};
 use crate::source::backfill::{
     self, HostSummary, HostTrouble, JobRequest, JobView, QueueCounts, Reason, Strategy, enqueue,
 };
@@ -112,8 +113,16 @@ pub async fn fetch(
     let mut work = JoinSet::new();
     if let Some(leading) = leading {
         let (deliverer, jobs) = (runner.clone(), ended.clone());
-        let plc = settings.network.plc.as_str().to_owned();
-        work.spawn(append(db.clone(), leading, (policies, plc), network.clone(), inlet, findings, ended.clone()));
+        let appending = Appending {
+            db: db.clone(),
+            leading,
+            policies,
+            plc: settings.network.plc.as_str().to_owned(),
+            trust: Trust::Resolved,
+            space: quarantine::space(pool, settings).await,
+            network: network.clone(),
+        };
+        work.spawn(append(appending, inlet, findings, ended.clone()));
         tokio::spawn(super::run(deliverer, false, jobs));
     } else {
         drop((inlet, findings));
@@ -173,20 +182,31 @@ async fn queue(runner: &Runner, asked: &Asked, watching: &Watch) -> anyhow::Resu
     Ok(failed.into_iter().map(|(place, error)| (place, error.to_string())).collect())
 }
 
-/// Ingest without upstreams: only what jobs find.
-async fn append(
-    db: Db,
-    (appender, name): (Appender, String),
-    (policies, plc): (Arc<Policies>, String),
-    network: Network,
+/// What appending without upstreams takes.
+pub(in crate::service) struct Appending {
+    pub db: Db,
+    /// The right to append, and the name under which it was got.
+    pub leading: (Appender, String),
+    pub policies: Arc<Policies>,
+    /// The directory's address.
+    pub plc: String,
+    pub trust: Trust,
+    pub space: Arc<Space>,
+    pub network: Network,
+}
+
+/// Ingest without upstreams: only what jobs find, and what is let out of quarantine.
+pub(in crate::service) async fn append(
+    appending: Appending,
     inlet: Inlet,
     findings: crate::ingest::Findings,
     ended: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    let Appending { db, leading: (appender, name), policies, plc, trust, space, network } = appending;
     let (out, deliveries) = delivery_queue(QueueLimits::default());
     let (asks, asked) = mpsc::unbounded_channel();
     let known = load_known(db.pool()).await?;
-    let judge = Judge::new(known, Trust::Resolved, Arc::default(), None).with_directory(&plc);
+    let judge = Judge::new(known, trust, Arc::default(), None).with_directory(&plc).with_space(&space);
     let (position, head) = watch::channel(0);
     let warn = |result: Result<(), String>| {
         if let Err(problem) = result {
@@ -195,6 +215,8 @@ async fn append(
     };
     let projecting = tokio::spawn(Projector { db: db.clone(), health: Box::new(warn) }.run(head));
     let (pool, policy, on_move) = (db.pool().clone(), policies.current().clone(), policies.on_move());
+    let releasing = quarantine::tell(pool.clone(), policies.clone(), inlet.clone(), ended.clone());
+    let releasing = tokio::spawn(releasing);
     let telling = tokio::spawn(policies.tell(inlet.clone(), ended.clone()));
     let identifier = Identifier { network, pool, inlet, asks: asked, policy: policy.clone(), on_move };
     let identifying = tokio::spawn(identifier.run(ended.clone()));
@@ -216,6 +238,7 @@ async fn append(
     closing.abort();
     identifying.await.context("the look-up of accounts panicked")?;
     telling.await.context("the telling of changed lists panicked")?;
+    releasing.await.context("the telling of quarantine panicked")?;
     projecting.await.context("the projector panicked")??;
     outcome?;
     Ok(())

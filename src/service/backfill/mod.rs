@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use coverage::{Coverage, Difference, candidates, compare};
+pub(super) use fetch::{Appending, append};
 pub use fetch::{Asked, Fetched, Watch, fetch};
 pub use survey::{Place, Survey, places, survey};
 

@@ -28,14 +28,14 @@ on conflict (did) do update set
         else excluded.priority
     end,
     queued_at = now(),
-    -- Who is asked for by a person goes now. A failed one that is merely mentioned again goes soon, not at once: its
-    -- account may be mentioned with every frame.
+    -- Who is asked for by a person, or may enter from now on, goes now: what it failed by was said of somebody else. A
+    -- failed one that is merely mentioned again goes soon, not at once: its account may be mentioned with every frame.
     attempts = case
-        when job.state = 'done' or excluded.reason = 'asked' then 0
+        when job.state = 'done' or excluded.reason in ('asked', 'origin') then 0
         else job.attempts
     end,
     not_before = case
-        when job.state = 'done' or excluded.reason = 'asked' then now()
+        when job.state = 'done' or excluded.reason in ('asked', 'origin') then now()
         when job.state = 'failed' then least(job.not_before, now() + interval '1 minute')
         else job.not_before
     end

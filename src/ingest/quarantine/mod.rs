@@ -1,15 +1,52 @@
 //! Records that were refused: their bytes, why, and where they came from.
 //!
-//! A record is put here in the transaction that moves its upstream's cursor, so that nothing in scope vanishes silently. It
-//! leaves by age, or when somebody asks for it and it is judged again ([`super::Finding::Released`]).
+//! In: commits with followed records that may not enter, for whose they are or because they do not verify. Out: rows with
+//! their bytes, for people; and back through the one write path, when somebody asks for that
+//! ([`super::Finding::Released`]). Always true: a row is written in the transaction that moves its upstream's cursor, so that
+//! nothing in scope vanishes silently; one frame refused for one reason is one row, however often it comes; what a flood may
+//! take of the disk is bounded ([`Space`]), and what finds no place is counted. Never: a frame whose DID cannot be read, of
+//! which nobody can say that it is in scope: it is only counted.
+
+mod clean;
+mod entries;
+mod space;
+mod store;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
+
+pub use clean::{Cleaned, clean, purge};
+pub use entries::{Counts, Entry, Outcome, Which, ask_release, asked, counts, delivery, entry, frame, list, outcomes};
+pub use space::Space;
+pub(super) use store::store;
 
 use crate::decode::{self, Kind, Outline, Reject};
 use crate::event::{Delivery, Did, OriginRule, Refusal, Seq, Upstream, UpstreamKind};
+
+/// The longest text of a stranger's that is kept beside the frame, in characters.
+const TEXT_MAX: usize = 300;
+
+/// What became of an entry that was judged again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejudged {
+    /// It went the way of every record that enters. The text says where it is, when it is not in the log already.
+    Released(&'static str),
+    /// It is still refused, and why.
+    Refused(String),
+    /// Whose it is has to be looked up first; it is judged again once that is done.
+    Waits(String),
+}
+
+impl Rejudged {
+    /// In words, as stored and shown.
+    pub fn words(&self) -> &str {
+        match self {
+            Rejudged::Released(where_to) => where_to,
+            Rejudged::Refused(why) | Rejudged::Waits(why) => why,
+        }
+    }
+}
 
 /// One refused frame, or one account that was offered and not fetched.
 #[derive(Clone, Debug)]
@@ -44,8 +81,8 @@ impl Quarantined {
         if outline.kind != Kind::Commit {
             return None;
         }
-        let ops = outline.ops.iter().map_while(Result::ok);
-        let paths: Vec<String> = ops.filter(|op| follows(op.collection())).map(|op| op.path.to_owned()).collect();
+        let collection = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
+        let paths: Vec<String> = outline.ops.paths().filter(|path| follows(&collection(path))).map(plain).collect();
         let did = Did::parse(outline.did).ok()?;
         if paths.is_empty() {
             return None;
@@ -57,9 +94,9 @@ impl Quarantined {
             did,
             reason,
             rule,
-            detail,
+            detail: plain(&detail),
             paths,
-            rev,
+            rev: rev.as_deref().map(plain),
             commit_cid,
             upstream: delivery.upstream.name.clone(),
             upstream_kind: delivery.upstream.kind,
@@ -67,7 +104,7 @@ impl Quarantined {
             seq: outline.seq,
             seen_at: delivery.seen_at,
             live: delivery.live,
-            pds: pds.map(Into::into),
+            pds: pds.map(|pds| plain(pds).into()),
             frame: Some(delivery.frame.clone()),
         })
     }
@@ -100,15 +137,22 @@ impl Quarantined {
         }
     }
 
-    fn digest(&self) -> Vec<u8> {
+    fn digest(&self) -> [u8; 16] {
         let mut hash = Sha256::new();
         for part in [self.did.as_str().as_bytes(), self.reason.as_bytes()] {
             hash.update((part.len() as u32).to_be_bytes());
             hash.update(part);
         }
         hash.update(self.frame.as_deref().unwrap_or_default());
-        hash.finalize()[..16].to_vec()
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hash.finalize()[..16]);
+        digest
     }
+}
+
+/// A stranger's text as the database takes it, and people can read it: in one line, without control characters, not long.
+fn plain(text: &str) -> String {
+    text.chars().take(TEXT_MAX).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Why a record was refused.
@@ -116,6 +160,8 @@ impl Quarantined {
 pub(super) enum Why<'a> {
     /// For whose it is.
     Origin(Refusal, OriginRule),
+    /// It was let go although nobody can say yet whose it is.
+    Undecided(&'a Reject, OriginRule),
     /// It does not verify, or cannot be read.
     Reject(&'a Reject),
 }
@@ -124,54 +170,8 @@ impl Why<'_> {
     fn words(self) -> (&'static str, Option<OriginRule>, String) {
         match self {
             Why::Origin(refusal, rule) => (refusal.as_str(), Some(rule), rule.says().to_owned()),
+            Why::Undecided(reject, rule) => (reject.reason.as_str(), Some(rule), reject.detail.to_string()),
             Why::Reject(reject) => (reject.reason.as_str(), None, reject.detail.to_string()),
         }
     }
-}
-
-/// Writes what a batch refused, and what became of what was judged again.
-pub(super) async fn store(
-    connection: &mut PgConnection,
-    quarantined: &[Quarantined],
-    rejudged: &[(i64, Result<(), String>)],
-) -> Result<(), sqlx::Error> {
-    for refused in quarantined {
-        sqlx::query(
-            "insert into ingest.quarantine (digest, did, reason, rule, detail, paths, rev, commit_cid, upstream,
-                 upstream_kind, declared, seq, seen_at, live, pds, frame)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-             on conflict (digest) do update set times = ingest.quarantine.times + 1",
-        )
-        .bind(refused.digest())
-        .bind(refused.did.as_str())
-        .bind(refused.reason)
-        .bind(refused.rule.map(|rule| i16::from(rule.number())))
-        .bind(&refused.detail)
-        .bind(&refused.paths)
-        .bind(&refused.rev)
-        .bind(&refused.commit_cid)
-        .bind(&*refused.upstream)
-        .bind(refused.upstream_kind.as_str())
-        .bind(&refused.declared)
-        .bind(refused.seq)
-        .bind(refused.seen_at)
-        .bind(refused.live)
-        .bind(refused.pds.as_deref())
-        .bind(refused.frame.as_deref())
-        .execute(&mut *connection)
-        .await?;
-    }
-    for (id, outcome) in rejudged {
-        sqlx::query(
-            "update ingest.quarantine set release_outcome = $2, release_asked_at = null,
-                 released_at = case when $3 then now() end, frame = case when $3 then null else frame end
-             where id = $1",
-        )
-        .bind(id)
-        .bind(outcome.as_ref().map_or_else(|why| why.as_str(), |()| "released"))
-        .bind(outcome.is_ok())
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
 }

@@ -1,0 +1,187 @@
+//! `almanac identity`: which network accounts are our users'.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use serde::Serialize;
+use url::Url;
+
+use super::changing::Changing;
+use super::flags::Global;
+use super::table::{print_json, table};
+use crate::event::{Did, Handle};
+use crate::identity::{self, Account};
+use crate::service::origin::{LinkWish, link, said, unlink};
+use crate::service::{self};
+
+#[derive(clap::Args)]
+pub(super) struct IdentityArgs {
+    #[command(subcommand)]
+    command: IdentityCommand,
+}
+
+#[derive(clap::Subcommand)]
+enum IdentityCommand {
+    /// Link a user of the app with a network account, or say anew where it lives
+    Link(LinkArgs),
+    /// Take a link away
+    Unlink(UnlinkArgs),
+    /// Show every link
+    List(ListArgs),
+}
+
+#[derive(clap::Args)]
+struct LinkArgs {
+    /// The app's name for the user
+    #[arg(value_name = "USER", value_parser = said)]
+    user: String,
+    /// The network account
+    #[arg(value_name = "DID")]
+    did: Did,
+    /// The endpoint of its PDS, such as https://pds.example.org
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    pds: String,
+    /// Its handle
+    #[arg(long, value_name = "HANDLE")]
+    handle: Option<Handle>,
+    /// We hold its credentials
+    #[arg(long)]
+    custodial: bool,
+    /// Why, for the log
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    why: Option<String>,
+    #[command(flatten)]
+    changing: Changing,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct UnlinkArgs {
+    /// The network account
+    #[arg(value_name = "DID")]
+    did: Did,
+    /// Why, for the log
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    why: Option<String>,
+    #[command(flatten)]
+    changing: Changing,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct ListArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The endpoint of a PDS, without what follows the host.
+fn endpoint(text: &str) -> Result<String, String> {
+    let wrong = || format!("{text:?} is not the endpoint of a PDS; write it like https://pds.example.org");
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let plain = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
+    if !plain || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    change: &'a str,
+    user_id: &'a str,
+    did: &'a Did,
+    in_log: bool,
+}
+
+pub(super) async fn run(global: &Global, args: IdentityArgs) -> anyhow::Result<ExitCode> {
+    match args.command {
+        IdentityCommand::Link(args) => run_link(global, args).await?,
+        IdentityCommand::Unlink(args) => run_unlink(global, args).await?,
+        IdentityCommand::List(args) => run_list(global, args).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_link(global: &Global, args: LinkArgs) -> anyhow::Result<()> {
+    let LinkArgs { user, did, pds, handle, custodial, why, changing, json } = args;
+    let db = service::open(&global.settings([])?, false).await?;
+    let wish = LinkWish { user_id: user, did, pds, handle, custodial };
+    let number = link(db.pool(), &wish, &changing.who(), why.as_deref()).await?;
+    let in_log = changing.settled(db.pool(), &[number]).await;
+    db.close().await;
+    let in_log = in_log?;
+    if json {
+        return print_json(&Outcome { change: "link", user_id: &wish.user_id, did: &wish.did, in_log });
+    }
+    println!("{} is user {}'s, on {}", wish.did, wish.user_id, wish.pds);
+    println!("{}", changing.told(in_log));
+    Ok(())
+}
+
+async fn run_unlink(global: &Global, args: UnlinkArgs) -> anyhow::Result<()> {
+    let UnlinkArgs { did, why, changing, json } = args;
+    let db = service::open(&global.settings([])?, false).await?;
+    let Some(gone) = unlink(db.pool(), &did, &changing.who(), why.as_deref()).await? else {
+        bail!("{did} is linked with no user; `almanac identity list` shows who is");
+    };
+    let in_log = changing.settled(db.pool(), &[gone.number]).await;
+    db.close().await;
+    let in_log = in_log?;
+    if json {
+        return print_json(&Outcome { change: "unlink", user_id: &gone.user_id, did: &did, in_log });
+    }
+    println!("{did} is not user {}'s any more", gone.user_id);
+    println!("{}", changing.told(in_log));
+    Ok(())
+}
+
+async fn run_list(global: &Global, args: ListArgs) -> anyhow::Result<()> {
+    let mut settings = global.settings([])?;
+    let db = service::open_to_read(&mut settings).await?;
+    let accounts = identity::all(db.pool()).await;
+    db.close().await;
+    let accounts = accounts?;
+    if args.json {
+        return print_json(&accounts);
+    }
+    if !accounts.is_empty() {
+        println!("{}", links(&accounts));
+    }
+    println!("{} accounts of our users", accounts.len());
+    Ok(())
+}
+
+/// Links as a table for people.
+pub(super) fn links(accounts: &[Account]) -> comfy_table::Table {
+    let mut table = table(&["user", "account", "handle", "PDS", "custodial", "changed"]);
+    for account in accounts {
+        table.add_row([
+            account.user_id.clone(),
+            account.did.clone(),
+            account.handle.clone().unwrap_or_else(|| "-".to_owned()),
+            account.pds.clone(),
+            if account.custodial { "yes" } else { "no" }.to_owned(),
+            account.updated_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::endpoint;
+
+    #[test]
+    fn an_endpoint_is_a_host_and_nothing_behind_it() {
+        assert_eq!(endpoint("https://PDS.example.org/"), Ok("https://pds.example.org".to_owned()));
+        assert_eq!(endpoint("http://127.0.0.1:2583"), Ok("http://127.0.0.1:2583".to_owned()));
+        for odd in ["pds.example.org", "ws://pds.example.org", "https://a.example/xrpc", "https://u@a.example", ""] {
+            assert!(endpoint(odd).is_err(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How events came in: what is asked before anything is done about them. Their records are asked for apart.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
+
+use crate::event::{AtUri, Did, Nsid, Origin, OriginRule, Position, Rkey, Verification};
+
+/// An event without its record, and how it came in. A word that this version does not know is `None`: whoever decides by it
+/// decides as if nothing were known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its place.
+    pub position: Position,
+    /// The environment that it entered.
+    pub environment: String,
+    /// put, delete, snapshot, account, identity, origin or list.
+    pub kind: String,
+    /// Whose account.
+    pub did: Did,
+    /// Of which collection, for puts and deletes. The same for the fields below.
+    pub collection: Option<Nsid>,
+    /// Under which key.
+    pub rkey: Option<Rkey>,
+    /// The revision that wrote or removed it.
+    pub rev: Option<String>,
+    /// The CID of a put.
+    pub cid: Option<String>,
+    /// Whose it was.
+    pub origin: Option<Origin>,
+    /// The rule that said so.
+    pub rule: Option<OriginRule>,
+    /// What was proven of it.
+    pub verification: Option<Verification>,
+    /// Whether it came from a stream that ran then.
+    pub live: bool,
+    /// The first upstream that brought it.
+    pub upstream: String,
+    /// When it was seen.
+    pub seen_at: DateTime<Utc>,
+}
+
+impl Told {
+    /// The record that it is about, if it is about one.
+    pub fn uri(&self) -> Option<AtUri> {
+        Some(AtUri { did: self.did.clone(), collection: self.collection.clone()?, rkey: self.rkey.clone()? })
+    }
+}
+
+const COLUMNS: &str =
+    "select position, environment, kind, did, collection, rkey, rev, cid, origin, origin_rule, verification, live,
+         upstream, seen_at
+     from log.event";
+
+/// At most `limit` events after `position` and up to `last`, in order.
+///
+/// # Errors
+/// [`sqlx::Error::Decode`] when a row of our own log cannot be understood.
+pub async fn told_after(
+    connection: &mut PgConnection,
+    position: Position,
+    last: Position,
+    limit: i64,
+) -> Result<Vec<Told>, sqlx::Error> {
+    let query = format!("{COLUMNS} where position > $1 and position <= $2 order by position limit $3");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(query)).bind(position).bind(last).bind(limit);
+    rows.fetch_all(connection).await?.iter().map(told).collect()
+}
+
+/// The event at one position.
+///
+/// # Errors
+/// As [`told_after`].
+pub async fn told_at(connection: &mut PgConnection, position: Position) -> Result<Option<Told>, sqlx::Error> {
+    let query = sqlx::AssertSqlSafe(format!("{COLUMNS} where position = $1"));
+    let row = sqlx::query(query).bind(position).fetch_optional(connection).await?;
+    row.as_ref().map(told).transpose()
+}
+
+/// The events about one record, in order.
+///
+/// # Errors
+/// As [`told_after`].
+pub async fn told_about(pool: &PgPool, uri: &AtUri) -> Result<Vec<Told>, sqlx::Error> {
+    let query = format!("{COLUMNS} where did = $1 and collection = $2 and rkey = $3 order by position");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(query))
+        .bind(uri.did.as_str())
+        .bind(uri.collection.as_str())
+        .bind(uri.rkey.as_str());
+    rows.fetch_all(pool).await?.iter().map(told).collect()
+}
+
+fn told(row: &PgRow) -> Result<Told, sqlx::Error> {
+    let position: Position = row.try_get("position")?;
+    let damaged =
+        |e: crate::event::IdentError| sqlx::Error::Decode(format!("log.event at position {position}: {e}").into());
+    let text = |column: &str| row.try_get::<Option<&str>, _>(column);
+    let rule: Option<i16> = row.try_get("origin_rule")?;
+    Ok(Told {
+        position,
+        environment: row.try_get("environment")?,
+        kind: row.try_get("kind")?,
+        did: Did::parse(row.try_get("did")?).map_err(damaged)?,
+        collection: text("collection")?.map(Nsid::parse).transpose().map_err(damaged)?,
+        rkey: text("rkey")?.map(Rkey::parse).transpose().map_err(damaged)?,
+        rev: row.try_get("rev")?,
+        cid: row.try_get("cid")?,
+        origin: text("origin")?.and_then(Origin::from_word),
+        rule: rule.and_then(|rule| u8::try_from(rule).ok()).and_then(OriginRule::from_number),
+        verification: text("verification")?.and_then(Verification::from_word),
+        live: row.try_get("live")?,
+        upstream: row.try_get("upstream")?,
+        seen_at: row.try_get("seen_at")?,
+    })
+}
