@@ -20,6 +20,11 @@ hosts = ["pds.example.org=production", "*.dev.example.org=dev"]
 handles = [".pds.example.org=production", ".users.dev.example.org=dev"]
 [pds]
 env_file = "production.env"
+[listen]
+admin_token = "hunter2-admin-token-0123"
+[webhooks.app]
+url = "https://hooks.example.org/almanac?token=hunter2-0123456789"
+secret = "whsec_hunter2aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 "#;
 
 const DEV: &str = r#"
@@ -145,6 +150,7 @@ fn a_dev_environment_copied_from_production_is_red_with_every_repair() {
             "pds_hosts",
             "plc",
             "secrets",
+            "webhooks",
         ];
         assert_eq!(red, shared, "{report:#}");
         assert_eq!(of(&report, "yellow"), ["relays"]);
@@ -175,7 +181,16 @@ fn the_public_file_holds_facts_and_fingerprints_and_is_a_settings_file() {
     let names = isolation["fingerprints"].as_array().unwrap().iter().map(|entry| entry.as_str().unwrap());
     let names: Vec<_> = names.map(|entry| entry.split_once('=').unwrap().0).collect();
     // The admin password has seven letters: it gets none, and the operator is told so.
-    assert_eq!(names, ["pds_jwt_secret", "pds_mail", "pds_plc_rotation_key"]);
+    let wanted = [
+        "admin_token",
+        "pds_jwt_secret",
+        "pds_mail",
+        "pds_plc_rotation_key",
+        "webhook_secret.app",
+        "webhook_url.hooks.example.org",
+    ];
+    assert_eq!(names, wanted);
+    assert_eq!(isolation["webhook_hosts"], toml::Value::from(vec!["hooks.example.org"]));
     let (_, said) = almanac(folder.path(), &["config", "show", "--public", "--config", "production.toml"]);
     assert!(said.contains("no fingerprint of pds_admin_password: it has fewer than 16 characters"), "{said}");
 

@@ -197,6 +197,11 @@ impl Layers {
         self.0.get(name).map_or(&[], |(values, _)| values)
     }
 
+    /// The tables `[webhooks.NAME]` as they stand in the file, secrets included.
+    pub fn webhook_tables(&self) -> impl Iterator<Item = (&str, &toml::Table)> {
+        self.1.all()
+    }
+
     /// The tables `[webhooks.NAME]`.
     pub(super) fn webhooks(&self) -> &Tables {
         &self.1

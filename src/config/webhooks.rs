@@ -78,6 +78,11 @@ impl Tables {
         Ok(Tables { file, tables })
     }
 
+    /// Each with its name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &toml::Table)> {
+        self.tables.iter().map(|(name, table)| (name.as_str(), table))
+    }
+
     /// Every field that is set, as name, value and help; secrets are withheld.
     pub fn shown(&self) -> impl Iterator<Item = (String, String, String, &'static str)> {
         self.tables.iter().flat_map(move |(name, table)| {

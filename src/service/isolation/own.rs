@@ -3,6 +3,7 @@
 use anyhow::Context;
 
 use super::facts::{ADMIN_TOKEN, ADMIN_TOKEN_FILE, Facts};
+use super::webhook::Of;
 use super::{database, overlap};
 use crate::config::{Layers, Settings};
 use crate::event::Environment;
@@ -48,6 +49,7 @@ pub fn own(settings: &Settings, layers: &Layers) -> anyhow::Result<Facts> {
     for (name, secret) in pds.iter().flat_map(PdsEnv::secrets) {
         facts.add_secret(name, &secret);
     }
+    layers.webhook_tables().for_each(|(name, table)| facts.add_webhook_table(name, table, Of::Us));
     if let Some(token) = layers.text(ADMIN_TOKEN) {
         facts.add_secret("admin_token", token);
     } else if let Some(path) = layers.text(ADMIN_TOKEN_FILE) {
