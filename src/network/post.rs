@@ -58,12 +58,10 @@ impl PostUrl {
         self.0.as_str()
     }
 
-    /// The address for people: without its query, which may hold a token.
+    /// The address for people: whom it calls. Path and query may hold a token, as those of chat services do.
     pub fn shown(&self) -> String {
-        let mut url = self.0.clone();
-        let had = url.query().is_some();
-        url.set_query(None);
-        format!("{url}{}", if had { "?…" } else { "" })
+        let rest = if self.0.path() == "/" && self.0.query().is_none() { "" } else { "/…" };
+        format!("{}://{}{rest}", self.0.scheme(), self.authority())
     }
 }
 
