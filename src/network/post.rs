@@ -53,6 +53,11 @@ impl PostUrl {
         authority_of(&self.0)
     }
 
+    /// The whole address.
+    pub fn expose(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// The address for people: without its query, which may hold a token.
     pub fn shown(&self) -> String {
         let mut url = self.0.clone();

@@ -98,7 +98,7 @@ pub(super) fn facts(table: &Table) -> Result<Facts, String> {
     Ok(facts)
 }
 
-/// `[webhooks.NAME]` tables with `url` and `secret`.
+/// `[webhooks.NAME]` tables with `url`, and `secret` or `secrets`.
 fn webhooks(table: &Table, facts: &mut Facts) {
     let Some(hooks) = table.get("webhooks") else { return };
     for (name, hook) in hooks.as_table().into_iter().flatten() {
@@ -108,6 +108,8 @@ fn webhooks(table: &Table, facts: &mut Facts) {
             Some(url) => facts.add_webhook(name, url, text("secret")),
             None => facts.note(&format!("webhooks.{name}.url")),
         }
+        let secrets = hook.get("secrets").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        secrets.for_each(|secret| facts.add_secret(&format!("webhook_secret.{name}"), secret));
     }
 }
 
