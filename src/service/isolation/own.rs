@@ -40,11 +40,6 @@ pub fn own(settings: &Settings, layers: &Layers) -> anyhow::Result<Facts> {
     facts.database = Some(said.database.clone().unwrap_or_else(|| database::own(&settings.database)));
 
     facts.webhook_hosts = together(said.webhook_hosts.clone(), Some(Vec::new()));
-    for webhook in &*settings.effects.webhooks {
-        facts.add_webhook(&webhook.name, webhook.url.expose(), None);
-        let name = format!("webhook_secret.{}", webhook.name);
-        webhook.secrets.iter().for_each(|secret| facts.add_secret(&name, secret.expose()));
-    }
     facts.fingerprints.extend(said.fingerprints.iter().cloned());
     for (name, secret) in pds.iter().flat_map(PdsEnv::secrets) {
         facts.add_secret(name, &secret);
