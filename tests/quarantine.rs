@@ -554,8 +554,15 @@ async fn hosts_of_another_environment_are_refused_at_start() {
         (vec!["verify-coverage", "--pds", theirs], "source.pdses"),
         (vec!["record", "--relay", theirs, "--out", out], "--relay"),
     ] {
-        let output = executable::run(url, &[&args[..], &["--config", &config]].concat());
-        refused_at_start(&output, &[setting, "`dev`", "`test`", "origin.hosts"]);
+        // One that is not refused would run for ever.
+        let log = folder.path().join("refused.log");
+        let mut started = executable::start(url, &[&args[..], &["--config", &config]].concat(), &log);
+        assert_eq!(started.end(LIMIT).code(), Some(2), "{args:?}: {}", started.log());
+        let said = std::fs::read_to_string(&log).unwrap();
+        for part in [setting, "`dev`", "`test`", "origin.hosts"] {
+            assert!(said.contains(part), "{args:?}: {said} does not say {part}");
+        }
+        std::fs::remove_file(&log).unwrap();
     }
     assert!(!Path::new(out).exists());
     let output = executable::run(url, &["config", "check", "--config", &config]);

@@ -457,12 +457,38 @@ async fn a_subscription_that_comes_later_hears_of_what_comes_later() {
     let settings = std::fs::read_to_string(&stand.settings).unwrap();
     let both = format!("{settings}\n{}", hook("").replace("app", "new").replace("HOOK", &stand.receiver.url));
     std::fs::write(&stand.settings, both).unwrap();
-    let _serve = stand.serve().await;
+    // What was not noted in time is too late to be told: whoever is mailed days after the event is mailed wrongly.
+    sqlx::query("update effects.delivery set state = 'pending', queued_at = now() - interval '10 days'")
+        .execute(stand.db.pool())
+        .await
+        .unwrap();
+    let serve = stand.serve().await;
+    stand.wait_for("dead", 1).await;
+    let why = stand.webhooks_json(&["dead", "--webhook", "app"])[0]["last_error"].to_string();
+    assert!(why.contains("not delivered in time"), "{why}");
     let second = stand.event(&did);
-    stand.wait_for("delivered", 3).await;
+    stand.wait_for("delivered", 2).await;
     let paths = |uri: &str| stand.receiver.about(uri).into_iter().map(|r| r.path).collect::<BTreeSet<_>>();
-    assert_eq!(paths(&first), ["/app".to_owned()].into());
+    assert_eq!((stand.receiver.about(&first).len(), paths(&first)), (1, ["/app".to_owned()].into()));
     assert_eq!(paths(&second), ["/app".to_owned(), "/new".to_owned()].into());
+
+    // A database whose effects begin only now: what was live before is not told.
+    serve.kill();
+    sqlx::query("truncate effects.checkpoint, effects.subscription, effects.delivery")
+        .execute(stand.db.pool())
+        .await
+        .unwrap();
+    let serve = stand.serve().await;
+    let third = stand.event(&did);
+    stand.wait_for("delivered", 2).await;
+    assert_eq!((stand.receiver.received().len(), stand.receiver.about(&third).len()), (5, 2));
+    eventually("the gauges say so", LIMIT, async || {
+        let (pending, dead) = ("almanac_effects_pending_deliveries", "almanac_effects_dead_deliveries");
+        let lag = serve.metric("almanac_effects_lag_events").await;
+        let found = (serve.metric(pending).await, serve.metric(dead).await, lag);
+        if found == (Some(0.0), Some(0.0), Some(0.0)) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

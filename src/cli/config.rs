@@ -41,7 +41,7 @@ pub(super) fn run(global: &Global, args: ConfigArgs) -> anyhow::Result<()> {
             );
         }
         ConfigCommand::Show { public: true, .. } => {
-            let facts = isolation::own(&Settings::check(&layers)?)?;
+            let facts = isolation::own(&Settings::check(&layers)?, &layers)?;
             for name in &facts.too_short {
                 eprintln!(
                     "no fingerprint of {name}: it has fewer than {} characters and could be found by trying",

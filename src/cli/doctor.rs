@@ -1,12 +1,13 @@
 //! `almanac doctor`: what an operator should know before something happens.
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::flags::Global;
-use super::table::{print_json, table};
+use super::table::table;
 use crate::config::Settings;
 use crate::event::{Environment, EnvironmentKind};
 use crate::service::isolation::{self, Check, Level};
@@ -49,27 +50,30 @@ struct Report {
 pub(super) fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let DoctorCommand::Isolation(args) = &args.command;
     // No log lines: a doctor that opens nothing has nothing to tell beside his findings.
-    let settings = Settings::check(&global.layers([])?)?;
-    let own = isolation::own(&settings)?;
+    let layers = global.layers([])?;
+    let settings = Settings::check(&layers)?;
+    let own = isolation::own(&settings, &layers)?;
     let others = args.other.iter().map(|path| isolation::read_other(path)).collect::<Result<Vec<_>, _>>()?;
     let report =
         report(settings.environment, settings.environment_kind, isolation::check(&own, &settings.places, &others));
-    if args.json {
-        print_json(&report)?;
-    } else {
-        let mut table = table(&["", "check", "of", "compared", "fix"]);
-        for check in &report.checks {
-            let of: Vec<_> = check.environments.iter().map(Environment::as_str).collect();
-            let fix = check.fix.as_deref().unwrap_or("-");
-            table.add_row([check.level.as_str(), check.check, &of.join(", "), &check.compared, fix]);
-        }
-        println!("{table}");
-        println!(
-            "{} ({}): {} red, {} yellow, {} green",
-            report.environment, report.environment_kind, report.red, report.yellow, report.green
-        );
+    let code = if report.isolated { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let text = if args.json { serde_json::to_string_pretty(&report)? } else { shown(&report) };
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        // Whoever reads only the first lines asks for the exit code all the same.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(code),
     }
-    Ok(if report.isolated { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn shown(report: &Report) -> String {
+    let mut table = table(&["", "check", "of", "compared", "fix"]);
+    for check in &report.checks {
+        let of: Vec<_> = check.environments.iter().map(Environment::as_str).collect();
+        let fix = check.fix.as_deref().unwrap_or("-");
+        table.add_row([check.level.as_str(), check.check, &of.join(", "), &check.compared, fix]);
+    }
+    let Report { environment, environment_kind, red, yellow, green, .. } = report;
+    format!("{table}\n{environment} ({environment_kind}): {red} red, {yellow} yellow, {green} green")
 }
 
 /// The worst first; what is alike in the order of the checks.

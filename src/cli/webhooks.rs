@@ -90,8 +90,6 @@ struct Row {
     name: String,
     /// `None`: it is in the settings no more.
     url: Option<String>,
-    /// The fingerprints of its secrets.
-    secrets: Vec<String>,
     /// serving | paused | not begun | removed.
     state: &'static str,
     /// What the database knows; `None` until a `serve` has begun with it.
@@ -120,14 +118,12 @@ async fn list(mut settings: Settings, json: bool) -> anyhow::Result<()> {
             Some(_) if paused => "paused",
             Some(_) => "serving",
         };
-        let secrets = webhook.secrets.iter().map(|secret| secret.fingerprint().to_owned()).collect();
-        Row { name: webhook.name.to_string(), url: Some(webhook.url.shown()), secrets, state, standing }
+        Row { name: webhook.name.to_string(), url: Some(webhook.url.shown()), state, standing }
     });
     let mut webhooks: Vec<Row> = configured.collect();
     webhooks.extend(standings.into_iter().map(|(name, standing)| Row {
         name,
         url: None,
-        secrets: Vec::new(),
         state: "removed",
         standing: Some(standing),
     }));

@@ -197,6 +197,11 @@ impl Layers {
         self.0.get(name).map_or(&[], |(values, _)| values)
     }
 
+    /// The tables `[webhooks.NAME]` as they stand in the file, secrets included.
+    pub fn webhook_tables(&self) -> impl Iterator<Item = (&str, &toml::Table)> {
+        self.1.all()
+    }
+
     /// The tables `[webhooks.NAME]`.
     pub(super) fn webhooks(&self) -> &Tables {
         &self.1
@@ -220,7 +225,7 @@ impl Layers {
                 None => (None, "unset".to_owned()),
                 Some((_, source)) if key.secret => (Some("(set, not shown)".to_owned()), source.to_string()),
                 Some((values, source)) => {
-                    let values: Vec<_> = values.iter().map(|value| without_account(value)).collect();
+                    let values: Vec<_> = values.iter().map(|value| harmless(key, value)).collect();
                     (Some(values.join(", ")), source.to_string())
                 }
             };
@@ -246,6 +251,15 @@ pub fn parse_toml(text: &str) -> Result<toml::Table, String> {
         let line = before.map_or(String::new(), |before| format!(", line {}", before.matches('\n').count() + 1));
         format!("not valid TOML{line}: {}", e.message())
     })
+}
+
+/// What may be shown of a value.
+fn harmless(key: &Key, value: &str) -> String {
+    // A secret that somebody took for its own fingerprint.
+    if key.name == "isolation.fingerprints" && super::isolation::fingerprint(value).is_none() {
+        return "(no fingerprint, not shown)".to_owned();
+    }
+    without_account(value)
 }
 
 /// An address in a setting that holds a user name and password by mistake is shown without them: settings are shown also

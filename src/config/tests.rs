@@ -88,6 +88,36 @@ fn secrets_are_not_shown() {
 }
 
 #[test]
+fn the_admin_token_is_read_from_the_setting_or_a_file_and_never_shown() {
+    let check = |set: &[(&str, &str)]| {
+        let layers = read("", set, &[]).unwrap();
+        let settings = Settings::check(&layers)?;
+        let token = settings.admin_token()?;
+        assert!(!format!("{:?} {settings:?} {token:?}", layers.shown()).contains("0123456789abcdef"));
+        Ok(token)
+    };
+    let file = |text: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    };
+    let set = check(&[("ALMANAC_ADMIN_TOKEN", "0123456789abcdef")]).unwrap();
+    let held = file("0123456789abcdef\n");
+    let path = held.path().to_str().unwrap();
+    assert!(set.is_some());
+    assert_eq!(check(&[("ALMANAC_ADMIN_TOKEN_FILE", path)]).unwrap(), set, "the line's end is no part of it");
+    assert_eq!(check(&[]).unwrap(), None);
+    let both = [("ALMANAC_ADMIN_TOKEN", "0123456789abcdef"), ("ALMANAC_ADMIN_TOKEN_FILE", path)];
+    refused(check(&both), &["listen.admin_token", "one of them"]);
+    let short = check(&[("ALMANAC_ADMIN_TOKEN", "hunter2")]);
+    assert!(!short.as_ref().unwrap_err().to_string().contains("hunter2"));
+    refused(short, &["listen.admin_token", "$ALMANAC_ADMIN_TOKEN", "16 characters"]);
+    refused(check(&[("ALMANAC_ADMIN_TOKEN_FILE", "nowhere/token")]), &["listen.admin_token_file", "nowhere/token"]);
+    let empty = file("\n");
+    refused(check(&[("ALMANAC_ADMIN_TOKEN_FILE", empty.path().to_str().unwrap())]), &["listen.admin_token_file", "16"]);
+}
+
+#[test]
 fn what_is_asked_of_hosts_is_read_and_checked() {
     let set = [
         ("ALMANAC_PLC", "http://localhost:2582"),

@@ -78,6 +78,11 @@ impl Tables {
         Ok(Tables { file, tables })
     }
 
+    /// Each with its name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &toml::Table)> {
+        self.tables.iter().map(|(name, table)| (name.as_str(), table))
+    }
+
     /// Every field that is set, as name, value and help; secrets are withheld.
     pub fn shown(&self) -> impl Iterator<Item = (String, String, String, &'static str)> {
         self.tables.iter().flat_map(move |(name, table)| {
@@ -257,7 +262,7 @@ mod tests {
         assert_eq!((effects.retry.first.as_millis(), effects.retry.attempts_max), (10, 3));
         let find = |name: &str| effects.webhooks.iter().find(|webhook| &*webhook.name == name).unwrap();
         let app = find("app");
-        assert_eq!((app.secrets.len(), app.url.shown().as_str()), (2, "https://app.example.org/hook"));
+        assert_eq!((app.secrets.len(), app.url.shown().as_str()), (2, "https://app.example.org/…"));
         assert_eq!((&app.wanted.origins[..], &app.wanted.kinds[..]), (&[Origin::Own][..], &[Kind::Put][..]));
         assert_eq!((app.wanted.collections.len(), app.wanted.dids.len()), (1, 1));
         assert_eq!(find("all").wanted, Wanted::default());

@@ -19,8 +19,8 @@ const BATCH: i64 = 2_000;
 pub enum EffectsError {
     /// The checkpoint is past the log's end: the log was replaced, or somebody wrote to our tables.
     #[error(
-        "effects are followed up to position {checkpoint}, but the log ends at {head}: they belong to another log. When the \
-         log is the right one, `delete from effects.checkpoint` has them begin anew at its end"
+        "effects are followed up to position {checkpoint}, but the log ends at {head}: they belong to another log. When this \
+         log is the right one, `truncate effects.checkpoint, effects.subscription` has them begin anew at its end"
     )]
     AheadOfLog {
         /// Where the table says that they are.

@@ -79,10 +79,9 @@ pub(super) async fn serve(effects: Arc<Effects>, index: usize, wake: Arc<Notify>
         }
         tokio::select! {
             _gone = stop.wait_for(|stop| *stop) => break,
-            Some(done) = tasks.join_next() => match done {
-                Ok(id) => under_way.retain(|other| *other != id),
-                // A panic is told where it happened; what it was about is left alone until the next start.
-                Err(_) => {}
+            // A panic is told where it happened; what it was about is left alone until the next start.
+            Some(done) = tasks.join_next() => if let Ok(id) = done {
+                under_way.retain(|other| *other != id);
             },
             () = wake.notified() => {}
             () = sleep(LOOK_EVERY) => {}

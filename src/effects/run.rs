@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::follow::{EffectsError, Step, step};
 use super::retry::Retry;
@@ -73,8 +73,15 @@ async fn follow(
     head: &mut watch::Receiver<Position>,
     wakes: &[Arc<Notify>],
 ) -> Result<(), EffectsError> {
+    let mut counted: Option<Instant> = None;
     loop {
         head.mark_unchanged();
+        if counted.is_none_or(|at| at.elapsed() >= LOOK_EVERY)
+            && let Ok(totals) = queue::totals(&effects.pool).await
+        {
+            metric::totals(totals);
+            counted = Some(Instant::now());
+        }
         let pause = match one_step(effects).await {
             Ok(done) => {
                 if done.queued > 0 {
@@ -93,11 +100,6 @@ async fn follow(
             }
             Err(error) => return Err(error),
         };
-        if pause == LOOK_EVERY
-            && let Ok(totals) = queue::totals(&effects.pool).await
-        {
-            metric::totals(totals);
-        }
         tokio::select! {
             changed = head.changed() => if changed.is_err() { sleep(pause).await },
             () = sleep(pause) => {}

@@ -53,12 +53,15 @@ impl PostUrl {
         authority_of(&self.0)
     }
 
-    /// The address for people: without its query, which may hold a token.
+    /// The whole address.
+    pub fn expose(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The address for people: whom it calls. Path and query may hold a token, as those of chat services do.
     pub fn shown(&self) -> String {
-        let mut url = self.0.clone();
-        let had = url.query().is_some();
-        url.set_query(None);
-        format!("{url}{}", if had { "?…" } else { "" })
+        let rest = if self.0.path() == "/" && self.0.query().is_none() { "" } else { "/…" };
+        format!("{}://{}{rest}", self.0.scheme(), self.authority())
     }
 }
 
@@ -139,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_checked_and_their_queries_not_shown() {
+    fn addresses_are_checked_and_what_may_be_a_token_is_not_shown() {
         for good in ["https://app.example.org/hooks?token=x", "http://127.0.0.1:3000", "http://[::1]:80/a"] {
             assert!(PostUrl::parse(good).is_ok(), "{good}");
         }
@@ -147,7 +150,7 @@ mod tests {
             assert!(PostUrl::parse(bad).is_err(), "{bad}");
         }
         let url = PostUrl::parse("https://App.example.org:443/hooks?token=hunter2").unwrap();
-        assert_eq!((&*url.authority(), &*url.shown()), ("app.example.org", "https://app.example.org/hooks?…"));
+        assert_eq!((&*url.authority(), &*url.shown()), ("app.example.org", "https://app.example.org/…"));
         assert!(!format!("{url:?}").contains("hunter2"));
     }
 }

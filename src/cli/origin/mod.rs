@@ -12,7 +12,7 @@ use super::changing::Changing;
 use super::flags::Global;
 use super::table::print_json;
 use crate::event::{Did, ListChange};
-use crate::service::origin::{FORGET_WHY, Made, change, said};
+use crate::service::origin::{FORGET_WHY, Made, Ruling, change, said, stored};
 use crate::service::{self};
 
 #[derive(clap::Args)]
@@ -86,10 +86,22 @@ struct Wish {
     what: ListChange,
 }
 
+/// Accounts whose standing is told; the others' is in `almanac origin explain`.
+const TOLD_MAX: usize = 100;
+
 #[derive(Serialize)]
 struct Outcome {
-    changes: Vec<Made>,
+    changes: Vec<Change>,
     in_log: bool,
+}
+
+#[derive(Serialize)]
+struct Change {
+    #[serde(flatten)]
+    made: Made,
+    /// How the account stands since: another list may outweigh this one. Unknown while the change does not count yet, and of
+    /// accounts of which nothing was ever seen.
+    now: Option<Ruling>,
 }
 
 impl Wish {
@@ -100,19 +112,30 @@ impl Wish {
         let made = change(db.pool(), &dids, self.what, &self.changing.who(), &self.why).await?;
         let numbers: Vec<i64> = made.iter().filter_map(|made| made.number).collect();
         let in_log = self.changing.settled(db.pool(), &numbers).await;
+        let mut changes = Vec::with_capacity(made.len());
+        for made in made {
+            let tells = made.number.is_some() && matches!(in_log, Ok(true)) && changes.len() < TOLD_MAX;
+            let now = if tells { stored(db.pool(), &Did::parse(&made.did)?).await? } else { None };
+            changes.push(Change { made, now });
+        }
         db.close().await;
         let in_log = in_log?;
         let code = if numbers.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         if self.json {
-            print_json(&Outcome { changes: made, in_log })?;
+            print_json(&Outcome { changes, in_log })?;
             return Ok(code);
         }
-        for Made { did, number, .. } in &made {
-            match (number, self.what) {
+        for Change { made, now } in &changes {
+            let now = now.as_ref().map_or(String::new(), |now| {
+                let may = if now.kept { "its records enter" } else { "its records do not enter" };
+                format!("; {may}: {} (rule {})", now.standing, now.rule)
+            });
+            let did = &made.did;
+            match (made.number, self.what) {
                 (None, _) => println!("{did}: nothing was entered about it"),
-                (Some(_), ListChange::Allow) => println!("{did}: allowed"),
-                (Some(_), ListChange::Deny) => println!("{did}: denied"),
-                (Some(_), _) => println!("{did}: forgotten"),
+                (Some(_), ListChange::Allow) => println!("{did}: allowed{now}"),
+                (Some(_), ListChange::Deny) => println!("{did}: denied{now}"),
+                (Some(_), _) => println!("{did}: forgotten{now}"),
             }
         }
         if !numbers.is_empty() {

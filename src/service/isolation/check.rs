@@ -63,7 +63,9 @@ pub fn check(own: &Facts, places: &Places, others: &[Facts]) -> Vec<Check> {
         add("plc", plc(facts));
         add("crawlers", crawlers(facts));
         if !facts.notes.is_empty() {
-            let fix = "compare these by hand, or use one version of Almanac everywhere".to_owned();
+            let fix =
+                "have its file printed where it runs (almanac config show --public), and compare what is left by hand"
+                    .to_owned();
             add("settings", (Level::Yellow, some(&facts.notes), Some(fix)));
         }
     }
@@ -185,7 +187,7 @@ const HOSTS: Kind = Kind {
 };
 
 const HANDLES: Kind = Kind {
-    what: "handles",
+    what: "handle domains",
     setting: "origin.handles",
     of: |facts| &facts.handles,
     declared: |places, handle| places.handle(&probe(handle)),
@@ -268,7 +270,7 @@ fn database(own: &Facts, other: &Facts) -> Outcome {
 }
 
 /// The fingerprints whose names are wanted.
-fn digits<'a>(facts: &'a Facts, wanted: impl Fn(&str) -> bool) -> BTreeSet<&'a str> {
+fn digits(facts: &Facts, wanted: impl Fn(&str) -> bool) -> BTreeSet<&str> {
     facts.fingerprints.iter().filter(|(name, _)| wanted(name)).map(|(_, digits)| digits.as_str()).collect()
 }
 

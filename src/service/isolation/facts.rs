@@ -12,6 +12,11 @@ pub(super) const WEBHOOK_URL: &str = "webhook_url.";
 /// Begins the names of fingerprints of accounts at mail servers.
 pub(super) const MAIL: [&str; 2] = ["pds_mail", "pds_moderation_mail"];
 
+/// The setting that holds the admin listener's token.
+pub(super) const ADMIN_TOKEN: &str = "listen.admin_token";
+/// And the one that names a file that holds it.
+pub(super) const ADMIN_TOKEN_FILE: &str = "listen.admin_token_file";
+
 /// Facts about one environment. They hold no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -82,8 +87,8 @@ impl Facts {
         }
     }
 
-    /// Adds a webhook: where it goes, and fingerprints of its URL, which may hold a token, and of its secret.
-    pub fn add_webhook(&mut self, name: &str, url: &str, secret: Option<&str>) {
+    /// Adds whom a webhook calls, and the fingerprint of its URL, which may hold a token.
+    pub(super) fn add_webhook(&mut self, name: &str, url: &str) {
         let hosts = self.webhook_hosts.get_or_insert_default();
         match network::authority(url) {
             Some(host) => {
@@ -93,13 +98,10 @@ impl Facts {
             }
             None => self.note(&format!("webhooks.{name}.url")),
         }
-        if let Some(secret) = secret {
-            self.add_secret(&format!("webhook_secret.{name}"), secret);
-        }
     }
 
     /// Adds the fingerprint of a secret, or the note that it is too short to have one.
-    pub fn add_secret(&mut self, name: &str, secret: &str) {
+    pub(super) fn add_secret(&mut self, name: &str, secret: &str) {
         match fingerprint(secret) {
             Some(digits) => drop(self.fingerprints.insert((name.to_owned(), digits))),
             None => self.too_short.push(name.to_owned()),
@@ -109,6 +111,11 @@ impl Facts {
     /// Notes that a setting was not understood. Its value is not repeated.
     pub(super) fn note(&mut self, setting: &str) {
         self.notes.push(format!("`{setting}` holds something else than expected"));
+    }
+
+    /// Notes that another environment's settings name a file that holds a secret.
+    pub(super) fn note_file(&mut self, setting: &str) {
+        self.notes.push(format!("the file of `{setting}` is not looked for here"));
     }
 
     /// Adds hosts that are declared for the environment, but for its relays and directory: hosts of all kinds are declared in

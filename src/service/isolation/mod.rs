@@ -16,6 +16,7 @@ mod other;
 mod overlap;
 mod own;
 mod public;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -26,3 +27,4 @@ pub use fingerprint::{FINGERPRINT_FROM, fingerprint};
 pub use other::read as read_other;
 pub use own::own;
 pub use public::public;
+pub use webhook::Of;

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::facts::Facts;
+use super::facts::{ADMIN_TOKEN, ADMIN_TOKEN_FILE, Facts};
 use super::overlap::is_plain;
+use super::webhook::Of;
 use super::{database, overlap};
 use crate::config::{ConfigError, KEYS, fingerprint, parse_toml};
 use crate::event::{Environment, EnvironmentKind};
@@ -87,28 +88,23 @@ pub(super) fn facts(table: &Table) -> Result<Facts, String> {
             None => facts.note("isolation.fingerprints"),
         }
     }
-    webhooks(table, &mut facts);
-    if let Some(token) = at(table, "listen.admin_token").and_then(Value::as_str) {
+    for (name, hook) in table.get("webhooks").and_then(Value::as_table).into_iter().flatten() {
+        match hook.as_table() {
+            Some(hook) => facts.add_webhook_table(name, hook, Of::Them),
+            None => facts.note("webhooks"),
+        }
+    }
+    if let Some(token) = at(table, ADMIN_TOKEN).and_then(Value::as_str) {
         facts.add_secret("admin_token", token);
+    }
+    if at(table, ADMIN_TOKEN_FILE).is_some() {
+        facts.note_file(ADMIN_TOKEN_FILE);
     }
     facts.notes.extend(file.notes);
     unknown("", table, &mut facts.notes);
     facts.notes.sort();
     facts.notes.dedup();
     Ok(facts)
-}
-
-/// `[webhooks.NAME]` tables with `url` and `secret`.
-fn webhooks(table: &Table, facts: &mut Facts) {
-    let Some(hooks) = table.get("webhooks") else { return };
-    for (name, hook) in hooks.as_table().into_iter().flatten() {
-        let name = if is_plain(name) { name } else { "NAME" };
-        let text = |key: &str| hook.get(key).and_then(Value::as_str);
-        match text("url") {
-            Some(url) => facts.add_webhook(name, url, text("secret")),
-            None => facts.note(&format!("webhooks.{name}.url")),
-        }
-    }
 }
 
 /// The places that `PLACE=ENVIRONMENT` entries declare for the file's own environment.
@@ -177,7 +173,7 @@ fn at<'a>(table: &'a Table, setting: &str) -> Option<&'a Value> {
 fn unknown(prefix: &str, table: &Table, notes: &mut Vec<String>) {
     for (name, value) in table {
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        let known = path == "listen.admin_token" || KEYS.iter().any(|key| key.name == path);
+        let known = [ADMIN_TOKEN, ADMIN_TOKEN_FILE].contains(&path.as_str()) || KEYS.iter().any(|key| key.name == path);
         match value {
             _ if known || path == "webhooks" => {}
             Value::Table(inner) if KEYS.iter().any(|key| key.name.starts_with(&format!("{path}."))) => {

@@ -1,18 +1,21 @@
 //! What this environment's settings and its PDS's env file say of it.
 
-use super::facts::Facts;
+use anyhow::Context;
+
+use super::facts::{ADMIN_TOKEN, ADMIN_TOKEN_FILE, Facts};
+use super::webhook::Of;
 use super::{database, overlap};
-use crate::config::Settings;
+use crate::config::{Layers, Settings};
 use crate::event::Environment;
 use crate::network;
 use crate::pds::PdsEnv;
 
-/// Puts them together. What the settings say under `isolation.` comes to what is found elsewhere, and decides where there can
+/// Puts them together: the settings as they are checked, and their text, since checked secrets cannot be read again. What the settings say under `isolation.` comes to what is found elsewhere, and decides where there can
 /// be only one.
 ///
 /// # Errors
-/// `pds.env_file` cannot be used.
-pub fn own(settings: &Settings) -> anyhow::Result<Facts> {
+/// `pds.env_file` or the file of the admin token cannot be used.
+pub fn own(settings: &Settings, layers: &Layers) -> anyhow::Result<Facts> {
     let pds = settings.pds_env_file.as_deref().map(PdsEnv::read).transpose()?;
     let said = &settings.isolation;
     let mut facts = Facts::new(settings.environment.clone(), settings.environment_kind, settings.network.plc.as_str());
@@ -36,11 +39,17 @@ pub fn own(settings: &Settings) -> anyhow::Result<Facts> {
     facts.mail_hosts = together(said.mail_hosts.clone(), pds.as_ref().map(PdsEnv::mail_hosts));
     facts.database = Some(said.database.clone().unwrap_or_else(|| database::own(&settings.database)));
 
-    // These settings say all there is of webhooks.
     facts.webhook_hosts = together(said.webhook_hosts.clone(), Some(Vec::new()));
     facts.fingerprints.extend(said.fingerprints.iter().cloned());
     for (name, secret) in pds.iter().flat_map(PdsEnv::secrets) {
         facts.add_secret(name, &secret);
+    }
+    layers.webhook_tables().for_each(|(name, table)| facts.add_webhook_table(name, table, Of::Us));
+    if let Some(token) = layers.text(ADMIN_TOKEN) {
+        facts.add_secret("admin_token", token);
+    } else if let Some(path) = layers.text(ADMIN_TOKEN_FILE) {
+        let token = std::fs::read_to_string(path).with_context(|| format!("{ADMIN_TOKEN_FILE} {path}"))?;
+        facts.add_secret("admin_token", token.trim());
     }
     Ok(facts)
 }

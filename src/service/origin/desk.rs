@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::{FORGET_WHY, PATIENCE, change, explain, in_the_log, said, view};
+use super::{FORGET_WHY, PATIENCE, change, explain, in_the_log, said, stored, view};
 use crate::api::admin::{DeskError, OriginDesk, OriginWish, Told};
 use crate::config::Settings;
 use crate::event::{AtUri, Did, ListChange};
@@ -58,7 +58,11 @@ impl Desk {
         };
         // The change is made; whether it counts already is asked as long as there is time.
         let in_log = in_the_log(&self.pool, &[number], PATIENCE).await.unwrap_or(false);
+        // Another list may outweigh this one.
+        let did = Did::parse(&made.did).expect("it was one when it was asked for");
+        let now = if in_log { stored(&self.pool, &did).await.ok().flatten() } else { None };
         let mut answer = json(&made);
+        answer["now"] = json(&now);
         answer["in_log"] = in_log.into();
         Ok(answer)
     }

@@ -46,6 +46,15 @@ impl From<Decision> for Ruling {
     }
 }
 
+/// The last verdict about an account that was stored; `None` when there is none, as of an account never seen.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn stored(pool: &PgPool, did: &Did) -> anyhow::Result<Option<Ruling>> {
+    let known = load_account(pool, did).await.context("what is remembered of the account cannot be read")?;
+    Ok(known.and_then(|known| known.verdict).map(|(decision, _)| decision.into()))
+}
+
 /// What the verdict was made of.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {

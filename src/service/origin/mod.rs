@@ -17,7 +17,7 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 pub use desk::Desk;
-pub use explain::{Explanation, Facts, Looked, Ruling, explain};
+pub use explain::{Explanation, Facts, Looked, Ruling, explain, stored};
 pub use links::{LinkWish, Unlinked, link, unlink};
 
 use crate::event::{Did, ListChange};
