@@ -35,6 +35,7 @@ impl Judge {
                 for found in followed {
                     // Whoever reads a repository read the account's document before, and tells it with the end.
                     if self.admit(did, batch) {
+                        self.job(did, JobReason::NewAccount, batch);
                         self.settle_as(policy, did, decision, now, batch);
                     }
                     let (collection, rkey, cid, record) = (found.collection, found.rkey, found.cid, found.record);
@@ -277,7 +278,12 @@ impl Judge {
         let through = batch.released.get(did).copied().unwrap_or(i64::MIN);
         match known.waiting {
             Some(waiting) if waiting.last > through && any => self.ask(did, batch),
-            _ => known.waiting = None,
+            _ => {
+                known.waiting = None;
+                if std::mem::take(&mut known.is_new) {
+                    self.job(did, JobReason::NewAccount, batch);
+                }
+            }
         }
     }
 }

@@ -390,8 +390,13 @@ impl Judge {
             Message::Sync(sync) => sync.did,
             _ => return Ok(()),
         };
-        self.enter(policy, &did, delivery.seen_at, batch);
-        let known = self.known.get_mut(&did).expect("it is in scope since the line above");
+        // Its past is fetched once its frames were let go: what was fetched before them would not be live any more.
+        let is_new = self.admit(&did, batch);
+        if is_new {
+            self.settle(policy, &did, delivery.seen_at, batch);
+        }
+        let known = self.known.get_mut(&did).expect("it is in scope since the lines above");
+        known.is_new |= is_new;
         if !self.holding.has_room(known.waiting.as_ref(), delivery.frame.len()) {
             // What is lost here is in the repository: fetching that once the key is known brings it back.
             self.tally.dropped(DropReason::HeldFull);
@@ -565,6 +570,7 @@ impl Judge {
         if self.admit(did, batch) {
             self.settle(policy, did, now, batch);
             self.ask(did, batch);
+            self.job(did, JobReason::NewAccount, batch);
         }
     }
 
@@ -575,7 +581,6 @@ impl Judge {
             let known = Known::default();
             batch.touched(did, &known);
             self.known.insert(did.clone(), known);
-            self.job(did, JobReason::NewAccount, batch);
         }
         new
     }

@@ -110,6 +110,9 @@ pub struct Known {
     pub waiting: Option<Waiting>,
     /// A look-up of its identity is under way.
     pub asked: bool,
+    /// Its past is to be fetched once the frames that wait were let go. Not stored: whoever starts asks for all that is not
+    /// complete.
+    pub is_new: bool,
     /// When the last one had an answer, whatever it was, since this process remembers.
     pub answered_at: Option<DateTime<Utc>>,
     /// For what frames of it went to quarantine last, since this process remembers.

@@ -105,6 +105,7 @@ fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
         hosting,
         waiting: None,
         asked: false,
+        is_new: false,
         answered_at: None,
         set_aside: None,
     };
