@@ -277,17 +277,17 @@ async fn a_dev_rsvp_to_our_event_counts_nowhere() {
     production.nothing_held_back(&[&host, &guest]).await;
 }
 
-/// Whoever belongs and is known is told of, each time.
+/// Whoever belongs is told of from the first record on: its account is looked up, and its past fetched, without that being lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_who_belongs_is_told_of() {
     let two = Two::start(14).await;
     let production = two.production().await;
     let dids: Vec<String> = (0..12).map(|n| two.prod.create_account(1 + n % 2).unwrap()).collect();
-    for did in &dids {
-        production.shows(&event(&two.prod, did)).await;
-    }
-    let later: Vec<String> = dids.iter().map(|did| event(&two.prod, did)).collect();
-    for uri in &later {
+    // What the first look at everybody's repositories finds is of the past.
+    production.shows(&event(&two.prod, &two.prod.create_account(NEUTRAL).unwrap())).await;
+    production.has_looked_around().await;
+    let written: Vec<String> = dids.iter().flat_map(|did| [event(&two.prod, did), event(&two.prod, did)]).collect();
+    for uri in &written {
         production.shows(uri).await;
         production.told(uri).await;
     }

@@ -323,6 +323,20 @@ impl Env {
         }
     }
 
+    /// Waits until the lists of accounts were read once, and every job that came of it is done.
+    pub async fn has_looked_around(&self) {
+        let open = "select (select count(*) from source.discovery where finished_at is null)
+             + (select count(*) from source.backfill_job where state in ('queued', 'running'))
+             + (select count(*) from (select) as nothing where not exists (select from source.discovery))";
+        eventually("everybody was looked at once", LIMIT, async || {
+            match sqlx::query_scalar::<_, i64>(open).fetch_one(self.pool()).await.unwrap() {
+                0 => Ok(()),
+                open => Err(format!("{open} lists or jobs are open")),
+            }
+        })
+        .await;
+    }
+
     /// How many frames of an account wait.
     pub async fn waiting(&self, did: &str) -> i64 {
         let count = "select count(*) from ingest.held where did = $1";
