@@ -103,7 +103,9 @@ pub(super) async fn run(global: &Global, args: BackfillArgs) -> anyhow::Result<E
         true => print_json(&fetched)?,
         false => print(&fetched),
     }
-    let whole = fetched.counts.failed == 0 && fetched.unlisted.is_empty() && !fetched.interrupted;
+    // Who is listed somewhere may well be nobody's to fetch; who is named was meant.
+    let named_in_vain = !asked.dids.is_empty() && !fetched.shut_out.is_empty();
+    let whole = fetched.counts.failed == 0 && fetched.unlisted.is_empty() && !fetched.interrupted && !named_in_vain;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -190,6 +192,9 @@ fn print(fetched: &Fetched) {
         let words = [job.outcome.as_deref(), job.host.as_deref(), job.error.as_deref()];
         let words: Vec<&str> = words.into_iter().flatten().collect();
         eprintln!("{}: {}", job.did, words.join(", "));
+    }
+    for did in &fetched.shut_out {
+        eprintln!("{did}: its records may not enter here; `almanac origin explain {did}` says why");
     }
     tell_unlisted(&fetched.unlisted);
     if fetched.interrupted {

@@ -22,6 +22,7 @@ mod known;
 pub mod lists;
 mod pipeline;
 pub mod quarantine;
+mod refused;
 mod release;
 mod repos;
 pub mod resync;

@@ -69,6 +69,7 @@ async fn backfill_fetches_no_dev_account() {
             .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&done.stderr)));
         let bytes: u64 = told["hosts"].as_array().unwrap().iter().map(|host| host["bytes"].as_u64().unwrap()).sum();
         assert_eq!((&told["counts"]["queued"], bytes), (&0.into(), 0), "{told}");
+        assert_eq!(done.status.code(), Some(1), "whoever asked is not told: {told}");
     }
     production.not_fetched(&unknown, "unknown", 4).await;
     production.not_fetched(&foreign, "foreign", 6).await;

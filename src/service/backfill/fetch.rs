@@ -74,6 +74,8 @@ pub struct Fetched {
     pub hosts: Vec<HostSummary>,
     /// Those given up for now, a thousand at most.
     pub failures: Vec<JobView>,
+    /// Those whose records may not enter, a thousand at most.
+    pub shut_out: Vec<String>,
     /// Hosts that are left alone.
     pub troubled: Vec<HostTrouble>,
     /// Places whose lists could not be read, and why.
@@ -158,6 +160,7 @@ pub async fn fetch(
         counts,
         hosts: backfill::per_host_since(pool, Reason::Asked, since).await?,
         failures: backfill::failures_since(pool, Reason::Asked, since, FAILURES_SHOWN).await?,
+        shut_out: backfill::shut_out_since(pool, Reason::Asked, since, FAILURES_SHOWN).await?,
         troubled: backfill::troubled_hosts(pool).await?,
         unlisted,
         seconds: started.elapsed().as_secs_f64(),

@@ -25,5 +25,6 @@ pub use job::{Job, JobRequest, JobState, Outcome, Reason, Strategy, UnknownWord}
 pub use metric::{count_outcome, record_fetch, register_metrics, show_coverage, show_queue};
 pub use queue::{claim, defer, enqueue, ever_done, fail, finish, looked_at, reset_running, retry_later};
 pub use summary::{
-    HostSummary, JobView, QueueCounts, counts, counts_since, ends_since, failures_since, now, per_host_since, states_of,
+    HostSummary, JobView, QueueCounts, counts, counts_since, ends_since, failures_since, now, per_host_since,
+    shut_out_since, states_of,
 };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Row};
 
-use super::job::Reason;
+use super::job::{Outcome, Reason};
 
 /// How many jobs stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -135,6 +135,25 @@ pub async fn failures_since(
     .fetch_all(pool)
     .await?;
     rows.iter().map(job_state).collect()
+}
+
+/// Accounts of jobs for this reason that were asked for since then and whose records may not enter.
+pub async fn shut_out_since(
+    pool: &PgPool,
+    reason: Reason,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select did from source.backfill_job
+         where state = 'done' and outcome = $4 and reason = $1 and queued_at >= $2 order by did limit $3",
+    )
+    .bind(reason.as_str())
+    .bind(since)
+    .bind(limit)
+    .bind(Outcome::NotAllowed.as_str())
+    .fetch_all(pool)
+    .await
 }
 
 /// What jobs for this reason that were asked for since then did, per host.
