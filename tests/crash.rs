@@ -152,11 +152,13 @@ impl Stand {
     }
 
     async fn no_frame_waits(&self, what: &str) {
-        let open = "select (select count(*) from ingest.held) + (select count(*) from ingest.repo where identity_due)
-             + (select count(*) from source.backfill_job where state in ('queued', 'running'))";
-        let wait = async || match self.count(open).await {
-            0 => Ok(()),
-            open => Err(format!("{what}: {open} frames, identities or jobs wait")),
+        let open = "select concat_ws(' ', 'held', did, n) from ingest.held
+             union all select concat_ws(' ', 'identity due', did) from ingest.repo where identity_due
+             union all select concat_ws(' ', 'job', did, reason, state, attempts, outcome, error, not_before - now())
+                 from source.backfill_job where state in ('queued', 'running')";
+        let wait = async || match sqlx::query_scalar::<_, String>(open).fetch_all(self.db.pool()).await.unwrap() {
+            open if open.is_empty() => Ok(()),
+            open => Err(format!("{what}: {open:?}")),
         };
         support::serve::eventually("nothing waits", LIMIT, wait).await;
     }

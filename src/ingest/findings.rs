@@ -112,12 +112,11 @@ impl Judge {
                 batch.changes.push(n);
             }
             Finding::Held { did, frames } => {
-                let any = !frames.is_empty();
                 for (n, delivery) in frames {
                     self.judge_again(policy, &delivery, batch);
                     self.release(&did, n, delivery.frame.len(), batch);
                 }
-                self.released(&did, any, batch);
+                self.released(&did, batch);
             }
         }
     }
@@ -268,16 +267,18 @@ impl Judge {
     fn release(&mut self, did: &Did, n: i64, bytes: usize, batch: &mut Batch) {
         if let Some(waiting) = self.known.get_mut(did).and_then(|known| known.waiting.as_mut()) {
             self.holding.release(waiting, bytes);
+            waiting.through = waiting.through.max(n);
         }
-        batch.released.insert(did.clone(), n);
+        // Two who looked may hand in the same frame, and the later one may hand in less.
+        let through = batch.released.entry(did.clone()).or_insert(n);
+        *through = n.max(*through);
     }
 
-    /// Frames may have come since those that were released were read.
-    fn released(&mut self, did: &Did, any: bool, batch: &mut Batch) {
+    /// Frames may have come since those that were released were read, and may not even have been written then.
+    fn released(&mut self, did: &Did, batch: &mut Batch) {
         let Some(known) = self.known.get_mut(did) else { return };
-        let through = batch.released.get(did).copied().unwrap_or(i64::MIN);
         match known.waiting {
-            Some(waiting) if waiting.last > through && any => self.ask(did, batch),
+            Some(waiting) if waiting.last > waiting.through => self.ask(did, batch),
             _ => {
                 known.waiting = None;
                 if std::mem::take(&mut known.is_new) {

@@ -78,7 +78,8 @@ pub(super) async fn load_waiting(pool: &PgPool, known: &mut super::known::KnownR
     for row in rows {
         let did = Did::parse(row.try_get("did")?).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
         let count = |column: &str| -> Result<u64, sqlx::Error> { Ok(row.try_get::<i64, _>(column)?.unsigned_abs()) };
-        let waiting = Waiting { last: row.try_get("last")?, frames: count("frames")?, bytes: count("bytes")? };
+        let waiting =
+            Waiting { last: row.try_get("last")?, through: 0, frames: count("frames")?, bytes: count("bytes")? };
         holding.last = holding.last.max(waiting.last);
         holding.frames += waiting.frames;
         holding.bytes += waiting.bytes;

@@ -65,6 +65,8 @@ pub struct Who {
 pub struct Waiting {
     /// The number of the last one.
     pub last: i64,
+    /// The number of the last one that was let go since frames wait.
+    pub through: i64,
     /// How many.
     pub frames: u64,
     /// Their bytes.

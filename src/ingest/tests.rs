@@ -207,6 +207,20 @@ fn a_frame_waits_for_its_key_and_is_kept_once_it_is_known() {
 }
 
 #[test]
+fn a_frame_that_is_not_written_yet_is_not_forgotten() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    // Who looks reads what waits before the batch with the frame is written.
+    bench.find(anna.identity());
+    bench.find(Finding::Held { did: anna.did(), frames: vec![] });
+    assert!(bench.known(&anna).waiting.is_some_and(|waiting| waiting.last > waiting.through));
+    assert!(bench.known(&anna).asked, "nobody looks again");
+    bench.let_go(&anna);
+    assert_eq!(bench.puts().len(), 1);
+    assert!(bench.known(&anna).waiting.is_none());
+}
+
+#[test]
 fn what_comes_while_frames_are_let_go_waits_behind_them() {
     let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
     bench.see(anna.create(EVENT, "one"));
