@@ -11,8 +11,8 @@
 //! - Inbound: `source` (sockets, dumps, jobs that fetch repositories, gaps), `network` (what is asked of other hosts: DIDs,
 //!   handles, XRPC), `ingest` (the one write path: it verifies, follows each repository, and knows what is missing),
 //!   `event_log` (append-only, one appender).
-//! - `identity`: which network account belongs to which of our users.
-//! - Outward: `projection` (the tables apps query), `api` (HTTP).
+//! - Outbound: `identity` (which network account belongs to which of our users, what they entrust to us, and how we act for
+//!   them), `publisher` (wishes become records: PDS first, confirmed by our own stream).
 //! - `pds`: what an operator runs beside a PDS.
 //! - Outward: `projection` (the tables apps query), `effects` (webhooks: the only part that acts on the world), `api` (HTTP).
 //! - Around: `db`, `telemetry`, `config`, `service` (rooms put together into processes), `cli`, and `devnet`, a simulated
@@ -57,6 +57,8 @@ pub mod network;
 pub mod pds;
 #[cfg(feature = "runtime")]
 pub mod projection;
+#[cfg(feature = "runtime")]
+pub mod publisher;
 #[cfg(feature = "runtime")]
 pub mod service;
 #[cfg(feature = "runtime")]

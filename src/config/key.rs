@@ -175,6 +175,69 @@ pub const KEYS: &[Key] = &[
         None,
         "env file of this environment's PDS (pds.env), for `doctor isolation` and `config show --public`",
     ),
+    text(
+        "pds.url",
+        "ALMANAC_PDS_URL",
+        None,
+        "the PDS on which `identity create` makes accounts: https://pds.example.org",
+    ),
+    Key {
+        secret: true,
+        ..text("pds.admin_password", "ALMANAC_PDS_ADMIN_PASSWORD", None, "its admin password, to mint invite codes")
+    },
+    text("pds.admin_password_file", "ALMANAC_PDS_ADMIN_PASSWORD_FILE", None, "file that holds that password, instead"),
+    Key {
+        secret: true,
+        ..text(
+            "pds.invite_code",
+            "ALMANAC_PDS_INVITE_CODE",
+            None,
+            "an invite code for all new accounts; unset: one is minted for each",
+        )
+    },
+    text(
+        "pds.handle_domain",
+        "ALMANAC_PDS_HANDLE_DOMAIN",
+        None,
+        "what new accounts' handles end in, such as .users.example.org; unset: what the PDS names first",
+    ),
+    Key {
+        secret: true,
+        ..list(
+            "identity.keys",
+            "ALMANAC_IDENTITY_KEYS",
+            None,
+            "keys that seal our users' credentials: ID=BASE64 of 32 bytes; the first seals, all open",
+        )
+    },
+    list("identity.key_files", "ALMANAC_IDENTITY_KEY_FILES", None, "the same from files: ID=FILE; after identity.keys"),
+    text(
+        "publish.wait",
+        "ALMANAC_PUBLISH_WAIT",
+        Some("10s"),
+        "how long an app waits for the PDS before it is told that its wish is safe and goes on",
+    ),
+    text(
+        "publish.retry_first",
+        "ALMANAC_PUBLISH_RETRY_FIRST",
+        Some("1s"),
+        "the pause after a write's first failure; it doubles",
+    ),
+    text("publish.retry_max", "ALMANAC_PUBLISH_RETRY_MAX", Some("5m"), "the longest pause between attempts"),
+    text(
+        "publish.unseen_after",
+        "ALMANAC_PUBLISH_UNSEEN_AFTER",
+        Some("60s"),
+        "when a write that the PDS took and our stream does not show is told",
+    ),
+    text(
+        "publish.points_per_hour",
+        "ALMANAC_PUBLISH_POINTS_PER_HOUR",
+        Some("5000"),
+        "an account's budget: create 3, put 2, delete 1",
+    ),
+    text("publish.points_per_day", "ALMANAC_PUBLISH_POINTS_PER_DAY", Some("35000"), "the same in a day"),
+    text("publish.workers", "ALMANAC_PUBLISH_WORKERS", Some("8"), "writes at once"),
     list("isolation.pds_hosts", "ALMANAC_ISOLATION_PDS_HOSTS", None, "further PDSes of this environment, by host"),
     list(
         "isolation.handle_domains",

@@ -8,8 +8,10 @@ use chrono::TimeDelta;
 
 use super::age::parse_age;
 use super::backfill::{self, BackfillSettings};
+use super::identity::{self, IdentitySettings, OwnPds};
 use super::isolation::{self, IsolationSettings};
 use super::layers::{ConfigError, Layers};
+use super::publish::{self, PublishSettings};
 use super::token::TokenFrom;
 use super::webhooks::{self, EffectsSettings};
 use crate::api::admin::AdminToken;
@@ -74,6 +76,12 @@ pub struct Settings {
     pub places: Arc<Places>,
     /// The env file of this environment's PDS. It is read only by what asks for it.
     pub pds_env_file: Option<PathBuf>,
+    /// The PDS on which accounts are made for our users.
+    pub own_pds: OwnPds,
+    /// What seals the secrets of our users' accounts.
+    pub identity: IdentitySettings,
+    /// How wishes are carried out.
+    pub publish: PublishSettings,
     /// What other environments may know of this one.
     pub isolation: IsolationSettings,
     collections: CollectionSet,
@@ -174,6 +182,9 @@ impl Settings {
             environment,
             places: Arc::new(places),
             pds_env_file: parse("pds.env_file").map(PathBuf::from),
+            own_pds: identity::own_pds(layers)?,
+            identity: identity::identity(layers)?,
+            publish: publish::settings(layers)?,
             isolation: isolation::settings(layers)?,
             collections,
             dids: rule,

@@ -89,6 +89,11 @@ pub async fn moved(connection: &mut PgConnection, did: &Did, pds: &str) -> Resul
     Ok(done.rows_affected() > 0)
 }
 
+/// The link of a user.
+pub async fn of_user(pool: &PgPool, user_id: &str) -> Result<Option<Account>, sqlx::Error> {
+    sqlx::query_as("select * from identity.account where user_id = $1").bind(user_id).fetch_optional(pool).await
+}
+
 /// The link of an account.
 pub async fn of_did(pool: &PgPool, did: &Did) -> Result<Option<Account>, sqlx::Error> {
     sqlx::query_as("select * from identity.account where did = $1").bind(did.as_str()).fetch_optional(pool).await

@@ -1,9 +1,12 @@
-//! Who our users are on the network.
+//! Who our users are on the network, and how we act for them.
 //!
-//! In: links between a user of the app and a network account. Out: the same, by account. Always true: one account a user, one
-//! user an account; a link names the PDS on which the account was last verified to live. Never: a guess that two are the same
-//! because their names are.
+//! In: links between a user of the app and a network account, and what the accounts entrust to us. Out: the same, by account
+//! and by user; sessions that act for them. Always true: one account a user, one user an account; a link names the PDS on
+//! which the account was last verified to live; a secret is stored only as an envelope that opens in its own row. Never: a
+//! guess that two are the same because their names are; a secret in a log line, an error or `Debug`.
 
 mod account;
+mod session;
 
-pub use account::{Account, LinkError, all, link, moved, of_did, unlink};
+pub use account::{Account, LinkError, all, link, moved, of_did, of_user, unlink};
+pub use session::{ActError, Acting, Keeper, Session, Sessions};

@@ -29,6 +29,28 @@ pub enum Call {
     ListRepos,
     /// `com.atproto.sync.listReposByCollection`.
     ListReposByCollection,
+    /// `com.atproto.repo.getRecord`.
+    Record,
+    /// `com.atproto.server.describeServer`.
+    DescribeServer,
+    /// `com.atproto.server.createAccount`.
+    CreateAccount,
+    /// `com.atproto.server.createSession`.
+    CreateSession,
+    /// `com.atproto.server.refreshSession`.
+    RefreshSession,
+    /// `com.atproto.server.deleteSession`.
+    DeleteSession,
+    /// `com.atproto.repo.putRecord`.
+    PutRecord,
+    /// `com.atproto.repo.deleteRecord`.
+    DeleteRecord,
+    /// `com.atproto.repo.applyWrites`.
+    ApplyWrites,
+    /// `com.atproto.server.createInviteCodes`.
+    CreateInviteCodes,
+    /// `com.atproto.admin.getInviteCodes`.
+    InviteCodes,
 }
 
 /// The most CIDs that one `getBlocks` may ask for: each takes 65 bytes of the URL, and many proxies refuse URLs from
@@ -51,7 +73,34 @@ impl Call {
         Call::DescribeRepo,
         Call::ListRepos,
         Call::ListReposByCollection,
+        Call::Record,
+        Call::DescribeServer,
+        Call::CreateAccount,
+        Call::CreateSession,
+        Call::RefreshSession,
+        Call::DeleteSession,
+        Call::PutRecord,
+        Call::DeleteRecord,
+        Call::ApplyWrites,
+        Call::CreateInviteCodes,
+        Call::InviteCodes,
     ];
+
+    /// Whether it changes something, or is asked with an account's rights: sent as POST to the account's own host and nowhere
+    /// else, and never repeated by this room.
+    pub fn is_procedure(self) -> bool {
+        matches!(
+            self,
+            Call::CreateAccount
+                | Call::CreateSession
+                | Call::RefreshSession
+                | Call::DeleteSession
+                | Call::PutRecord
+                | Call::DeleteRecord
+                | Call::ApplyWrites
+                | Call::CreateInviteCodes
+        )
+    }
 
     /// The word in metric labels.
     pub fn as_str(self) -> &'static str {
@@ -69,6 +118,17 @@ impl Call {
             Call::DescribeRepo => "describe_repo",
             Call::ListRepos => "list_repos",
             Call::ListReposByCollection => "list_repos_by_collection",
+            Call::Record => "record",
+            Call::DescribeServer => "describe_server",
+            Call::CreateAccount => "create_account",
+            Call::CreateSession => "create_session",
+            Call::RefreshSession => "refresh_session",
+            Call::DeleteSession => "delete_session",
+            Call::PutRecord => "put_record",
+            Call::DeleteRecord => "delete_record",
+            Call::ApplyWrites => "apply_writes",
+            Call::CreateInviteCodes => "create_invite_codes",
+            Call::InviteCodes => "invite_codes",
         }
     }
 
@@ -93,6 +153,18 @@ impl Call {
             Call::DescribeRepo => 256_000,
             // 1,000 or 2,000 entries of one or two hundred bytes.
             Call::ListRepos | Call::ListReposByCollection => 2_000_000,
+            // JSON takes more than the record's 1,000,000 bytes of CBOR.
+            Call::Record => 8_000_000,
+            Call::DescribeServer
+            | Call::CreateAccount
+            | Call::CreateSession
+            | Call::RefreshSession
+            | Call::DeleteSession => 64_000,
+            Call::PutRecord | Call::DeleteRecord => 64_000,
+            // 200 results of two hundred bytes.
+            Call::ApplyWrites | Call::CreateInviteCodes => 256_000,
+            // 500 codes a page, each with its uses.
+            Call::InviteCodes => 8_000_000,
         }
     }
 }

@@ -64,11 +64,14 @@ pub struct HostError {
     pub detail: Box<str>,
     /// Set when we did not ask at all because the host failed often or asked for a pause: it is not asked before.
     pub not_before: Option<DateTime<Utc>>,
+    /// Whether the host certainly got nothing of the request. `false` where that is not known: what it was asked to change
+    /// may be changed.
+    pub never_sent: bool,
 }
 
 impl HostError {
     pub(super) fn new(kind: HostErrorKind, host: impl Into<Box<str>>, detail: impl Into<Box<str>>) -> Self {
-        HostError { kind, host: host.into(), detail: detail.into(), not_before: None }
+        HostError { kind, host: host.into(), detail: detail.into(), not_before: None, never_sent: false }
     }
 
     /// Whether the same call may succeed later without anybody doing something about it. `false` for what is true of

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -32,6 +32,8 @@ pub(super) struct Http {
     any: Client,
     guard: Guard,
     gates: Gates,
+    /// Of requests with rights: what we do for our own users has limits of its own.
+    acting: Gates,
     answer_timeout: Duration,
 }
 
@@ -103,6 +105,10 @@ impl Http {
             any: client(Reach::Any)?,
             guard: Guard::new(options, plc),
             gates: Gates::new(options.clone(), authority_of(plc)),
+            acting: Gates::new(
+                NetworkOptions { host: options.acting, backoff_max: options.acting_backoff_max, ..options.clone() },
+                authority_of(plc),
+            ),
             answer_timeout: options.answer_timeout,
         })
     }
@@ -110,6 +116,59 @@ impl Http {
     /// The client for addresses of the operator's own: it asks wherever they lead, and follows no redirect.
     pub fn own(&self) -> &Client {
         &self.any
+    }
+
+    /// Sends one request with rights, and reads the whole answer. No redirect is followed: a token is for one host.
+    pub async fn act(&self, ask: Ask, build: impl Fn(&Client, &Url) -> RequestBuilder) -> Result<Answer, HostError> {
+        let call = ask.call;
+        let watch = metric::Watch::start(call);
+        let result = self.act_once(&ask, build).await;
+        watch.end(result.as_ref().err());
+        if let Ok(answer) = &result {
+            metric::bytes(call, answer.body.len());
+        }
+        result
+    }
+
+    async fn act_once(&self, ask: &Ask, build: impl Fn(&Client, &Url) -> RequestBuilder) -> Result<Answer, HostError> {
+        let never_sent = |error: HostError| HostError { never_sent: true, ..error };
+        let host = authority_of(&ask.url);
+        let reach = self.guard.judge(&ask.url, None).map_err(|why| {
+            let why = format!("refused to ask: {why}");
+            never_sent(HostError::new(HostErrorKind::Guard, host.clone(), plain(&why)))
+        })?;
+        let permit = self.acting.of(&host).enter().await.map_err(never_sent)?;
+        let client = match reach {
+            Reach::Public => &self.public,
+            Reach::Any => &self.any,
+        };
+        let deadline = Instant::now() + self.answer_timeout;
+        let failed = |kind, detail: String| HostError::new(kind, host.clone(), detail);
+        let response = match timeout_at(deadline, build(client, &ask.url).send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                let (kind, detail) = sort_send_error(&error);
+                let error = HostError { never_sent: error.is_connect(), ..failed(kind, detail) };
+                if error.kind != HostErrorKind::Guard {
+                    permit.gate().failed(&error);
+                }
+                return Err(error);
+            }
+            Err(_) => {
+                let error = failed(HostErrorKind::Timeout, "no answer in time".to_owned());
+                permit.gate().failed(&error);
+                return Err(error);
+            }
+        };
+        pause_when_used_up(&response, &permit);
+        let mut head = Head { response, permit, deadline };
+        if head.response.status() != StatusCode::OK {
+            return Err(head.refusal().await);
+        }
+        let kind = head.kind();
+        let body = head.body(ask.call.bytes_max()).await?;
+        head.permit.gate().succeeded();
+        Ok(Answer { host: head.permit.host().into(), kind, body })
     }
 
     pub fn guard(&self) -> &Guard {

@@ -8,9 +8,10 @@
 //! [`HostLimits`] says, and none while it asked for a pause or failed often; a DID is resolved once at a time however
 //! many ask; memory does not grow with the number of hosts or DIDs.
 //! Never: a CAR or CBOR read, a signature checked, a word written to a database, a request that changes something (but for
-//! [`Network::post`], to addresses of the operator's own), a proxy from the environment (it would resolve names in our
+//! [`Network::post`], to addresses of the operator's own, and [`Network::act`], with rights that the host itself gave), a proxy from the environment (it would resolve names in our
 //! place), a retry that the caller did not ask for.
 
+mod act;
 mod answers;
 mod call;
 mod did;
@@ -29,6 +30,7 @@ mod xrpc;
 
 use std::sync::Arc;
 
+pub use act::Rights;
 pub use answers::{LatestCommit, ListedRecord, ListedRepo, Page, RepoDescription, RepoStatus};
 pub use call::{BLOCKS_PER_CALL_MAX, Call};
 pub use documents::Freshness;

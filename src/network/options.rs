@@ -144,6 +144,10 @@ pub struct NetworkOptions {
     pub host: HostLimits,
     /// How much is asked of the directory.
     pub directory: HostLimits,
+    /// How much is asked of a host with the rights of our users' accounts or of its operator.
+    pub acting: HostLimits,
+    /// The longest pause of such requests after a host failed: what our users want published waits for it.
+    pub acting_backoff_max: Duration,
     /// For TCP and TLS.
     pub connect_timeout: Duration,
     /// For a small answer as a whole, redirects included.
@@ -182,6 +186,9 @@ impl Default for NetworkOptions {
             // The reference PDS gives an address 3,000 requests in 5 minutes: what one burst and the pace amount to.
             host: HostLimits { concurrency: 4, requests_per_second: 6.0, burst: 1_200.0 },
             directory: HostLimits { concurrency: 16, requests_per_second: 100.0, burst: 1_000.0 },
+            // The accounts' own budgets bound what is written; this bounds what one host has to do at once.
+            acting: HostLimits { concurrency: 8, requests_per_second: 100.0, burst: 1_000.0 },
+            acting_backoff_max: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::failure::plain;
-use super::http::{Ask, ContentKind};
+use super::http::{Answer, Ask, ContentKind};
 use super::options::authority_of;
 use super::{
     BLOCKS_PER_CALL_MAX, Call, HostError, HostErrorKind, LatestCommit, ListedRecord, ListedRepo, Network, Page,
@@ -180,23 +180,27 @@ impl Network {
     }
 
     async fn json(&self, call: Call, endpoint: &str, query: &[(&str, &str)]) -> Result<Json, HostError> {
-        let answer = self.inner.http.answer(ask(call, endpoint, query)?).await?;
-        let not_xrpc = |what: &str| {
-            Err(HostError::new(HostErrorKind::NotXrpc, answer.host.clone(), format!("answers {what}, not JSON")))
-        };
-        match answer.kind {
-            ContentKind::Html => return not_xrpc("a web page"),
-            ContentKind::Car => return not_xrpc("bytes"),
-            ContentKind::Json | ContentKind::Other | ContentKind::Unsaid => {}
-        }
-        match serde_json::from_slice::<Value>(&answer.body) {
-            Ok(value) if value.is_object() => Ok(Json { host: answer.host, method: method(call), value }),
-            Err(_) if answer.kind != ContentKind::Json => not_xrpc("something else"),
-            Ok(_) => Err(HostError::new(HostErrorKind::Malformed, answer.host, "answers JSON that is no object")),
-            Err(error) => {
-                let detail = format!("answers broken JSON: {}", plain(&error.to_string()));
-                Err(HostError::new(HostErrorKind::Malformed, answer.host, detail))
-            }
+        read_json(call, self.inner.http.answer(ask(call, endpoint, query)?).await?)
+    }
+}
+
+/// An answer that must be a JSON object.
+pub(super) fn read_json(call: Call, answer: Answer) -> Result<Json, HostError> {
+    let not_xrpc = |what: &str| {
+        Err(HostError::new(HostErrorKind::NotXrpc, answer.host.clone(), format!("answers {what}, not JSON")))
+    };
+    match answer.kind {
+        ContentKind::Html => return not_xrpc("a web page"),
+        ContentKind::Car => return not_xrpc("bytes"),
+        ContentKind::Json | ContentKind::Other | ContentKind::Unsaid => {}
+    }
+    match serde_json::from_slice::<Value>(&answer.body) {
+        Ok(value) if value.is_object() => Ok(Json { host: answer.host, method: method(call), value }),
+        Err(_) if answer.kind != ContentKind::Json => not_xrpc("something else"),
+        Ok(_) => Err(HostError::new(HostErrorKind::Malformed, answer.host, "answers JSON that is no object")),
+        Err(error) => {
+            let detail = format!("answers broken JSON: {}", plain(&error.to_string()));
+            Err(HostError::new(HostErrorKind::Malformed, answer.host, detail))
         }
     }
 }
@@ -212,6 +216,17 @@ fn method(call: Call) -> &'static str {
         Call::DescribeRepo => "com.atproto.repo.describeRepo",
         Call::ListRepos => "com.atproto.sync.listRepos",
         Call::ListReposByCollection => "com.atproto.sync.listReposByCollection",
+        Call::Record => "com.atproto.repo.getRecord",
+        Call::DescribeServer => "com.atproto.server.describeServer",
+        Call::CreateAccount => "com.atproto.server.createAccount",
+        Call::CreateSession => "com.atproto.server.createSession",
+        Call::RefreshSession => "com.atproto.server.refreshSession",
+        Call::DeleteSession => "com.atproto.server.deleteSession",
+        Call::PutRecord => "com.atproto.repo.putRecord",
+        Call::DeleteRecord => "com.atproto.repo.deleteRecord",
+        Call::ApplyWrites => "com.atproto.repo.applyWrites",
+        Call::CreateInviteCodes => "com.atproto.server.createInviteCodes",
+        Call::InviteCodes => "com.atproto.admin.getInviteCodes",
         Call::PlcDocument | Call::WebDocument | Call::WellKnownDid | Call::HandleTxt => {
             unreachable!("no XRPC call")
         }
@@ -219,7 +234,7 @@ fn method(call: Call) -> &'static str {
 }
 
 /// The URL of a call. The guard judges it later; here it must be a host's address and nothing more.
-fn ask(call: Call, endpoint: &str, query: &[(&str, &str)]) -> Result<Ask, HostError> {
+pub(super) fn ask(call: Call, endpoint: &str, query: &[(&str, &str)]) -> Result<Ask, HostError> {
     let refuse = |host: &str, why: &str| HostError::new(HostErrorKind::Guard, host, format!("refused to ask: {why}"));
     let mut url = Url::parse(endpoint).map_err(|error| refuse(&plain(endpoint), &error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -234,10 +249,10 @@ fn ask(call: Call, endpoint: &str, query: &[(&str, &str)]) -> Result<Ask, HostEr
 }
 
 /// An answer in JSON, and whose.
-struct Json {
+pub(super) struct Json {
     host: Box<str>,
     method: &'static str,
-    value: Value,
+    pub(super) value: Value,
 }
 
 impl Json {

@@ -1,0 +1,12 @@
+//! What our users want published becomes records on their PDS, and our own stream confirms it.
+//!
+//! In: wishes (a record shall be so, or shall not be), and the log. Out: intents, and how far each is.
+//! Always true: an intent is stored, with its record's key, before the first attempt; the intents of one record are attempted
+//! in their order; a repetition makes no second record; only the log confirms; times are the database's; what the PDS holds
+//! wins over what we wanted, and what lost is kept and told.
+//! Never: a write to a PDS that is not this environment's, a write because of something in the log, a field of somebody
+//! else's lost, a record matched by anything less than its whole AT-URI.
+
+mod intent;
+
+pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
