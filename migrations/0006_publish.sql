@@ -63,8 +63,8 @@ create table publish.record (
 );
 create unique index record_by_client_key on publish.record (user_id, collection, client_key) where client_key is not null;
 
--- A wish: what a record shall become. States as in the issue of a letter: wanted → attempted → acknowledged → confirmed, or
--- conflict, refused; superseded when a later wish of the same record came before it was attempted.
+-- A wish: what a record shall become. wanted → attempted → acknowledged → confirmed, or conflict, or refused; superseded when
+-- a later wish for the same record came before it was sent.
 create table publish.intent (
     id bigint generated always as identity primary key,
     record_id bigint not null references publish.record (id),
