@@ -44,8 +44,11 @@ impl Judge {
                 }
             }
             Finding::Complete { did, rev, data, upstream, verification, gone, asked_at, stored } => {
-                batch.acks.push(stored);
-                if self.known.contains_key(&did) && self.keeps(policy, did.as_str()) {
+                if self.known.contains_key(&did) {
+                    if !self.keeps(policy, did.as_str()) {
+                        // Not acknowledged: whoever fetched it learned too late, or not at all, that it may not enter.
+                        return;
+                    }
                     let stamp = self.stamp(did.as_str(), self.decide(policy, None, did.as_str()));
                     let way = Way::found(&upstream, now);
                     for (collection, rkey) in gone {
@@ -56,6 +59,7 @@ impl Judge {
                     self.reached(&did, rev, data, batch);
                     self.shown_by_host(policy, &did, (asked_at, now), &upstream, batch);
                 }
+                batch.acks.push(stored);
             }
             Finding::Unchanged { did, rev, upstream, asked_at, stored } => {
                 batch.acks.push(stored);
@@ -93,6 +97,11 @@ impl Judge {
                 self.identified(policy, &document, handle, time, now, batch)
             }
             Finding::NoIdentity { did, why } => self.unidentified(policy, &did, &why, now, batch),
+            Finding::Doubted { did } => {
+                if self.known.contains_key(&did) {
+                    self.look_up_again(&did, batch);
+                }
+            }
             Finding::Refused { did, decision, upstream, pds } => {
                 let Standing::Refused(refusal) = decision.standing else { return };
                 // Its frames are there, or will be once they are let go: they tell more.
@@ -221,11 +230,16 @@ impl Judge {
         known.answered_at = Some(now);
         known.identity_due = false;
         let waits = known.waiting.is_some();
-        if !std::mem::replace(&mut known.missing, true) {
+        let (was_missing, was_known) = (std::mem::replace(&mut known.missing, true), known.who.is_some());
+        if !was_missing {
             tracing::warn!(%did, "nobody knows who this is: {why}");
         }
         batch.touched(did, known);
         self.settle(policy, did, now, batch);
+        if was_known && !was_missing {
+            // It may have nothing to say for months: the job goes on asking whether the directory knows it again.
+            self.job(did, JobReason::Coverage, batch);
+        }
         if waits {
             // Whoever asked may not be the one who lets frames go.
             self.ask(did, batch);

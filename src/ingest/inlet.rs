@@ -126,6 +126,11 @@ pub enum Finding {
         /// In the directory's words.
         why: String,
     },
+    /// The directory said once that there is no such DID: it is asked again before that is believed.
+    Doubted {
+        /// Whose.
+        did: Did,
+    },
     /// An account was offered and is not fetched for whose it is.
     Refused {
         /// Whose.

@@ -135,7 +135,7 @@ impl Resync {
     /// Finds out where an account lives.
     ///
     /// # Errors
-    /// [`Trouble`] about its identity; a DID that does not exist is told to ingest as well.
+    /// [`Trouble`] about its identity; a DID that does not exist, or of which that is said, is told to ingest as well.
     pub async fn locate(&self, did: &Did, reason: Reason) -> Result<Target, Trouble> {
         let freshness = match reason {
             Reason::FirstStart | Reason::NewAccount => Freshness::Cached,
@@ -147,13 +147,37 @@ impl Resync {
         };
         match self.document(did, freshness).await {
             Ok(target) => self.let_in(target).await,
-            Err(Trouble::Identity(error @ (IdentityError::NotFound | IdentityError::Tombstoned))) => {
-                self.send(Finding::NoIdentity { did: did.clone(), why: error.to_string() }).await?;
-                self.tell_refused(did, decide_missing(&self.policy.load(), did), None).await?;
+            Err(Trouble::Identity(IdentityError::NotFound)) => self.not_found(did).await,
+            Err(Trouble::Identity(error)) if error == IdentityError::Tombstoned => {
+                self.tell_missing(did, &error).await?;
                 Err(error.into())
             }
             Err(trouble) => Err(trouble),
         }
+    }
+
+    /// The directory denies an account. Of one in scope it is asked now, whatever is remembered; when it says the same
+    /// once more, whoever looks accounts up settles it: nobody is hidden over an answer that was wrong for a moment.
+    async fn not_found(&self, did: &Did) -> Result<Target, Trouble> {
+        let known = Known::load(&mut *self.pool.acquire().await?, did).await?;
+        if known.in_scope {
+            match self.document(did, Freshness::NotOlderThan(LATELY)).await {
+                Ok(target) => return self.let_in(target).await,
+                Err(Trouble::Identity(IdentityError::NotFound)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        if known.in_scope && !known.missing {
+            self.send(Finding::Doubted { did: did.clone() }).await?;
+        } else {
+            self.tell_missing(did, &IdentityError::NotFound).await?;
+        }
+        Err(IdentityError::NotFound.into())
+    }
+
+    async fn tell_missing(&self, did: &Did, error: &IdentityError) -> Result<(), Trouble> {
+        self.send(Finding::NoIdentity { did: did.clone(), why: error.to_string() }).await?;
+        self.tell_refused(did, decide_missing(&self.policy.load(), did), None).await
     }
 
     /// Nothing is asked of the host of an account whose records may not enter.
@@ -217,6 +241,8 @@ impl Resync {
         let key = key_of(&target.document).ok().map(|key| key.to_did_key());
         let claims = target.document.handle.as_ref().map(|handle| handle.as_str().to_ascii_lowercase());
         let news = reason != Reason::Coverage
+            // Whom the directory knows again may enter again: ingest must hear of it before it takes anything.
+            || known.missing
             || known.pds.as_deref() != Some(&*target.endpoint)
             || known.signing_key != key
             || known.handle != claims;
