@@ -435,6 +435,33 @@ fn a_did_that_does_not_exist_gets_nothing_in() {
 }
 
 #[test]
+fn an_account_that_the_directory_denies_is_asked_about_until_it_is_back() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    bench.batch.asks.clear();
+    bench.batch.jobs.clear();
+    // What a job was told once is looked into, and hides nobody.
+    bench.find(Finding::Doubted { did: anna.did() });
+    assert_eq!(bench.batch.asks, [anna.did()]);
+    assert!(bench.known(&anna).identity_due && !bench.known(&anna).missing);
+    let denied = || Finding::NoIdentity { did: Did::parse("did:plc:anna").unwrap(), why: "there is none".into() };
+    bench.find(denied());
+    bench.find(denied());
+    assert_eq!(bench.jobs(), [JobReason::Coverage], "one job goes on asking");
+    // A repository that was read before that was known is not taken, and whoever read it is told so.
+    let acks = bench.batch.acks.len();
+    bench.complete(&anna, anna.rev());
+    assert_eq!(bench.batch.acks.len(), acks);
+    bench.find(anna.identity());
+    bench.complete(&anna, anna.rev());
+    assert_eq!((bench.batch.acks.len(), bench.jobs().last()), (acks + 1, Some(&JobReason::Origin)));
+    // Of nobody in scope nothing is looked into.
+    bench.find(Finding::Doubted { did: Did::parse("did:plc:nobody").unwrap() });
+    assert!(!bench.judge.known.contains_key(&Did::parse("did:plc:nobody").unwrap()));
+}
+
+#[test]
 fn a_sync_with_another_tree_is_a_gap() {
     let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
     bench.see(anna.create(EVENT, "one"));

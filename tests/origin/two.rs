@@ -341,7 +341,8 @@ impl Env {
     /// Waits until a job that began after this call found the account as its host shows it.
     pub async fn is_compared(&self, did: &str) {
         let now: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(self.pool()).await.unwrap();
-        let done = "select exists (select from source.backfill_job where did = $1 and state = 'done' and started_at > $2)";
+        let done =
+            "select exists (select from source.backfill_job where did = $1 and state = 'done' and started_at > $2)";
         eventually(&format!("{did} is compared with its host"), LIMIT, async || {
             match sqlx::query_scalar(done).bind(did).bind(now).fetch_one(self.pool()).await.unwrap() {
                 true => Ok(()),
