@@ -98,7 +98,8 @@ impl Judge {
             }
             Finding::NoIdentity { did, why } => self.unidentified(policy, &did, &why, now, batch),
             Finding::Doubted { did } => {
-                if self.known.contains_key(&did) {
+                if let Some(known) = self.known.get_mut(&did) {
+                    known.doubted = true;
                     self.look_up_again(&did, batch);
                 }
             }
@@ -184,6 +185,15 @@ impl Judge {
         let did = &document.did;
         let directory = self.directory_of(did);
         let Some(known) = self.known.get_mut(did) else { return };
+        // Several look at once, and whoever looked first may tell last.
+        if known.who.as_ref().is_some_and(|who| time < who.read_at && who.read_at <= now) {
+            known.asked &= found == FoundHandle::Unsaid;
+            known.answered_at = known.answered_at.max(Some(time));
+            if known.identity_due {
+                self.ask(did, batch);
+            }
+            return;
+        }
         let key = document.key.as_ref().and_then(|text| PublicKey::read(text).ok()).map(Arc::new);
         let found_unsaid = found == FoundHandle::Unsaid;
         let moved = known.who.as_ref().is_some_and(|who| who.pds != document.pds);
@@ -199,6 +209,7 @@ impl Judge {
         known.identity_due = found_unsaid;
         let tell = !found_unsaid && before.as_ref() != Some(&handle);
         let was_missing = std::mem::take(&mut known.missing);
+        known.doubted = false;
         known.who = Some(Who {
             key,
             pds: document.pds.clone(),
@@ -211,7 +222,8 @@ impl Judge {
         let decision = self.settle(policy, did, now, batch);
         if decision.standing.is_kept() && (tell || was_missing) {
             let directory = Arc::new(Upstream::new(UpstreamKind::Directory, directory));
-            let body = Body::Identity { handle: Some(handle.unwrap_or_else(no_handle)), time };
+            // Words about handles are ranked by their time: the one that is believed here must be the latest there.
+            let body = Body::Identity { handle: Some(handle.unwrap_or_else(no_handle)), time: now };
             let (stamp, way) = (self.stamp(did.as_str(), decision), Way::found(&directory, now));
             batch.keep(stamp.observe(policy, did, body, way, Verification::None, None));
         }
@@ -230,14 +242,15 @@ impl Judge {
         known.answered_at = Some(now);
         known.identity_due = false;
         let waits = known.waiting.is_some();
-        let (was_missing, was_known) = (std::mem::replace(&mut known.missing, true), known.who.is_some());
+        let was_missing = std::mem::replace(&mut known.missing, true);
+        let has_job = std::mem::take(&mut known.doubted) || known.who.is_none();
         if !was_missing {
             tracing::warn!(%did, "nobody knows who this is: {why}");
         }
         batch.touched(did, known);
         self.settle(policy, did, now, batch);
-        if was_known && !was_missing {
-            // It may have nothing to say for months: the job goes on asking whether the directory knows it again.
+        if !was_missing && !has_job {
+            // It may have nothing to say for months: a job goes on asking whether the directory knows it again.
             self.job(did, JobReason::Coverage, batch);
         }
         if waits {

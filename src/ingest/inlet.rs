@@ -116,7 +116,7 @@ pub enum Finding {
         document: Arc<DidDocument>,
         /// What looking in both directions said of its handle.
         handle: FoundHandle,
-        /// When it was read.
+        /// When it was read. What was read before the document that is known counts for nothing.
         time: DateTime<Utc>,
     },
     /// The directory answers that there is no such DID, or that it was given up.

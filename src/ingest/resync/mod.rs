@@ -81,6 +81,7 @@ pub struct Target {
     /// `host` or `host:port`: the key of per-host limits.
     pub host: Box<str>,
     document: Arc<DidDocument>,
+    read_at: DateTime<Utc>,
     endpoint: Box<str>,
     upstream: Arc<Upstream>,
 }
@@ -210,11 +211,11 @@ impl Resync {
     }
 
     async fn document(&self, did: &Did, freshness: Freshness) -> Result<Target, Trouble> {
-        let document = self.network.did_document(did, freshness).await?;
+        let (document, read_at) = self.network.did_document_read(did, freshness).await?;
         let endpoint = document.pds.clone().ok_or(Trouble::Incomplete("PDS"))?;
         let host = authority(&endpoint).ok_or(Trouble::Incomplete("PDS that can be asked"))?;
         let upstream = Arc::new(Upstream::new(UpstreamKind::Pds, host.clone()));
-        Ok(Target { did: did.clone(), host, document, endpoint, upstream })
+        Ok(Target { did: did.clone(), host, document, read_at, endpoint, upstream })
     }
 
     /// Compares the repository with what we hold, and fetches it where it differs. Returns when ingest has it.
@@ -241,8 +242,8 @@ impl Resync {
         let key = key_of(&target.document).ok().map(|key| key.to_did_key());
         let claims = target.document.handle.as_ref().map(|handle| handle.as_str().to_ascii_lowercase());
         let news = reason != Reason::Coverage
-            // Whom the directory knows again may enter again: ingest must hear of it before it takes anything.
-            || known.missing
+            // By its document it may enter, by the last verdict not: ingest must hear of it before it takes anything.
+            || !known.kept
             || known.pds.as_deref() != Some(&*target.endpoint)
             || known.signing_key != key
             || known.handle != claims;
@@ -388,7 +389,7 @@ impl Resync {
 
     async fn tell_identity(&self, target: &Target, handle: Option<FoundHandle>) -> Result<(), Trouble> {
         let Some(handle) = handle else { return Ok(()) };
-        self.send(Finding::Identity { document: target.document.clone(), handle, time: Utc::now() }).await
+        self.send(Finding::Identity { document: target.document.clone(), handle, time: target.read_at }).await
     }
 
     /// The host does not show the repository. When the host that the account lives on by now says so, that is the answer.
