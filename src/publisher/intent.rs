@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::calendar::{EVENT, RSVP};
+use crate::calendar::{DraftKind, EVENT, RSVP};
 use crate::event::{AtUri, Nsid};
 
 /// What we publish.
@@ -33,6 +33,15 @@ impl Kind {
     /// The same as a name of the network's.
     pub fn nsid(self) -> Nsid {
         Nsid::parse(self.collection()).expect("a constant")
+    }
+}
+
+impl From<Kind> for DraftKind {
+    fn from(kind: Kind) -> DraftKind {
+        match kind {
+            Kind::Event => DraftKind::Event,
+            Kind::Rsvp => DraftKind::Rsvp,
+        }
     }
 }
 
