@@ -7,6 +7,8 @@
 //! Never: a write to a PDS that is not this environment's, a write because of something in the log, a field of somebody
 //! else's lost, a record matched by anything less than its whole AT-URI.
 
+pub mod audit;
+pub mod grants;
 mod intent;
 
 pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
