@@ -7,6 +7,7 @@
 
 mod account;
 pub mod credential;
+pub mod rotate;
 mod session;
 pub mod vault;
 
