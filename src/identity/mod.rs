@@ -7,8 +7,11 @@
 
 mod account;
 pub mod credential;
+pub mod rotate;
 mod session;
+mod standing;
 pub mod vault;
 
-pub use account::{Account, LinkError, all, link, moved, of_did, of_user, unlink};
+pub use account::{Account, LinkError, all, link, moved, of_did, of_user, release, unlink};
 pub use session::{ActError, Acting, Keeper, Session, Sessions};
+pub use standing::{SessionStanding, Standing, find, standing};
