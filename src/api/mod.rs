@@ -19,6 +19,7 @@ pub mod public;
 mod queries;
 mod serve;
 mod state;
+pub mod token;
 mod upstream;
 mod xrpc;
 

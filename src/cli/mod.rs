@@ -14,6 +14,7 @@ mod devnet;
 mod doctor;
 mod events;
 mod flags;
+mod grants;
 mod identity;
 mod migrate;
 mod origin;
@@ -26,6 +27,7 @@ mod replay;
 mod serve;
 mod status;
 mod table;
+mod tokens;
 mod trace;
 mod verify;
 mod verify_coverage;
@@ -69,6 +71,10 @@ enum Command {
     Origin(origin::OriginArgs),
     /// Which network accounts are our users'
     Identity(identity::IdentityArgs),
+    /// Who may write in whose name, and who did
+    Grants(grants::GrantsArgs),
+    /// Who may ask and publish over HTTP
+    Tokens(tokens::TokensArgs),
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database
@@ -133,6 +139,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::VerifyCoverage(args) => return verify_coverage::run(&global, args).await,
         Command::Origin(args) => return origin::run(&global, args).await,
         Command::Identity(args) => return identity::run(&global, args).await,
+        Command::Grants(args) => return grants::run(&global, args).await,
+        Command::Tokens(args) => return tokens::run(&global, args).await,
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;

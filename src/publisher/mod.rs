@@ -8,11 +8,13 @@
 //! else's lost, a record matched by anything less than its whole AT-URI.
 
 mod attempt;
+pub mod audit;
 mod batch;
 mod budget;
 mod desk;
 mod drain;
 mod failure;
+pub mod grants;
 mod hosts;
 mod intent;
 mod job;

@@ -17,6 +17,7 @@ pub mod serve;
 pub mod stop;
 pub mod trace;
 mod upstreams;
+pub mod vault;
 
 use anyhow::Context;
 
