@@ -11,4 +11,5 @@ mod session;
 pub mod vault;
 
 pub use account::{Account, LinkError, all, link, moved, of_did, of_user, unlink};
-pub use session::{ActError, Acting, Keeper, Session, Sessions};
+pub use session::health::{self, Health, refresh_gauges, register_metrics};
+pub use session::{ActError, Acting, Custodial, Keeper, MayWrite, Session, Sessions};

@@ -89,6 +89,7 @@ pub fn register_metrics() {
     crate::ingest::register_metrics();
     crate::projection::register_metrics();
     crate::effects::register_metrics();
+    crate::identity::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }
