@@ -42,7 +42,7 @@ pub(super) async fn generation(executor: impl sqlx::PgExecutor<'_>, did: &str) -
 }
 
 /// Keeps tokens, under the number that they carry.
-pub(super) async fn store(
+pub(in crate::identity) async fn store(
     connection: &mut PgConnection,
     vault: &Vault,
     account: &Account,
