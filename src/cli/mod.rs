@@ -17,6 +17,7 @@ mod flags;
 mod identity;
 mod migrate;
 mod origin;
+mod pds;
 mod postgres;
 mod purge;
 mod quarantine;
@@ -69,6 +70,8 @@ enum Command {
     Origin(origin::OriginArgs),
     /// Which network accounts are our users'
     Identity(identity::IdentityArgs),
+    /// The PDS beside us: invite codes
+    Pds(pds::PdsArgs),
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database
@@ -133,6 +136,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::VerifyCoverage(args) => return verify_coverage::run(&global, args).await,
         Command::Origin(args) => return origin::run(&global, args).await,
         Command::Identity(args) => return identity::run(&global, args).await,
+        Command::Pds(args) => pds::run(&global, args).await?,
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;

@@ -20,7 +20,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
-use super::Account;
 use super::credential::{self, CredentialError, CredentialName};
 use super::handle::{TRIES, candidate};
 use super::pending::{self, Pending};
@@ -325,15 +324,10 @@ impl Creator<'_> {
 ///
 /// # Errors
 /// The vault or the database did not do it.
-pub async fn keep(
-    connection: &mut PgConnection,
-    vault: &Vault,
-    account: &Account,
-    new: &NewAccount,
-) -> Result<(), Error> {
-    let Account { user_id, did, .. } = account;
+pub async fn keep(connection: &mut PgConnection, vault: &Vault, user_id: &str, new: &NewAccount) -> Result<(), Error> {
+    let did = new.did.as_str();
     credential::store(&mut *connection, vault, user_id, did, CredentialName::Password, &new.password).await?;
-    stored::store(&mut *connection, vault, account, &new.tokens).await?;
+    stored::store(&mut *connection, vault, (user_id, did), &new.tokens).await?;
     health::note_ok(&mut *connection, did, false).await?;
     Ok(pending::forget(connection, user_id).await?)
 }
