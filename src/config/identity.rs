@@ -26,6 +26,14 @@ impl SecretFrom {
         }
     }
 
+    /// Of the two settings that may hold it, the one that does: for errors.
+    pub fn setting(&self, setting: &'static str, file: &'static str) -> &'static str {
+        match self {
+            SecretFrom::Setting(_) => setting,
+            SecretFrom::File(_) => file,
+        }
+    }
+
     /// The secret, without white space around it. `name` is the setting that an error names.
     ///
     /// # Errors

@@ -6,7 +6,10 @@
 //! guess that two are the same because their names are; a secret in a log line, an error or `Debug`.
 
 mod account;
+pub mod credential;
 mod session;
+pub mod vault;
 
 pub use account::{Account, LinkError, all, link, moved, of_did, of_user, unlink};
-pub use session::{ActError, Acting, Keeper, Session, Sessions};
+pub use session::health::{self, Health, refresh_gauges, register_metrics};
+pub use session::{ActError, Acting, Custodial, Keeper, MayWrite, Session, Sessions};

@@ -17,6 +17,7 @@ pub mod serve;
 pub mod stop;
 pub mod trace;
 mod upstreams;
+pub mod vault;
 
 use anyhow::Context;
 
@@ -88,6 +89,7 @@ pub fn register_metrics() {
     crate::ingest::register_metrics();
     crate::projection::register_metrics();
     crate::effects::register_metrics();
+    crate::identity::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }

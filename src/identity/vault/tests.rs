@@ -1,0 +1,1 @@
+//! Envelopes open where they were sealed, and nowhere else.
