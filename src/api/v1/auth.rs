@@ -49,7 +49,9 @@ async fn allowed(parts: &Parts, state: &V1State, scope: Scope) -> Result<Caller,
     let given =
         given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, given)) = given else {
-        return Err(unauthorized("send a token as `Authorization: Bearer TOKEN`; `almanac tokens create` makes one".into()));
+        return Err(unauthorized(
+            "send a token as `Authorization: Bearer TOKEN`; `almanac tokens create` makes one".into(),
+        ));
     };
     // Short, so that a database that is away is told as such and not waited for.
     let asked = tokio::time::timeout(ACQUIRE_LIMIT, token::caller(&state.pool, given.trim())).await;

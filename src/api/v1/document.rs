@@ -54,10 +54,7 @@ impl Modify for Token {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("As `almanac tokens create` prints it."))
             .build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("token", SecurityScheme::Http(scheme));
+        document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(scheme));
     }
 }
 

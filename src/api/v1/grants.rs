@@ -26,8 +26,7 @@ pub(super) struct GrantInput {
     /// The app's name for the user who may write.
     grantee_user: String,
     /// The one event; absent: all events of the owner, also new ones.
-    #[schema(value_type = Option<String>)]
-    event_uri: Option<AtUri>,
+    event_uri: Option<String>,
     /// When it ends; absent: when it is revoked.
     expires_at: Option<DateTime<Utc>>,
 }
@@ -94,11 +93,13 @@ pub(super) async fn create_grant(
             r#"the body cannot be read: {e}; wanted is {{"grantee_user":"…","event_uri":"at://…","expires_at":"…"}}"#
         ))
     })?;
+    let event = input.event_uri.as_deref().map(AtUri::parse).transpose();
+    let event = event.map_err(|e| Refusal::invalid(format!("`event_uri`: {e}")))?;
     let (_, owner) = account(&state.pool, &user).await?;
     let new = NewGrant {
         grantor: &owner,
         grantee_user: &input.grantee_user,
-        event: input.event_uri.as_ref(),
+        event: event.as_ref(),
         expires_at: input.expires_at,
         by: &format!("token {token}"),
     };

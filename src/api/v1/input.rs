@@ -193,9 +193,9 @@ mod tests {
             known(DraftKind::Event, "uris[0].zzz", json!({ "name": "n", "uris": [{ "zzz": 1 }] }))
         );
         let kinds = ["address", "geo", "fsq", "hthree", "uri"];
-        let read = kinds.into_iter().flat_map(|kind| {
-            known(DraftKind::Event, "locations[0].zzz", list(json!({ "$type": kind, "zzz": 1 })))
-        });
+        let read = kinds
+            .into_iter()
+            .flat_map(|kind| known(DraftKind::Event, "locations[0].zzz", list(json!({ "$type": kind, "zzz": 1 }))));
         assert_eq!(described::<LocationInput>(), read.collect());
     }
 

@@ -143,9 +143,8 @@ async fn list(
     let unconfirmed = params.text("unconfirmed").is_none() || params.flag("unconfirmed")?;
     let limit = u32::from(params.limit()?.rows());
     let after = params.text("cursor").map(Rkey::parse).transpose();
-    let after = after.map_err(|_| {
-        Refusal::invalid("`cursor` is not one of this service: send back what the last page gave")
-    })?;
+    let after = after
+        .map_err(|_| Refusal::invalid("`cursor` is not one of this service: send back what the last page gave"))?;
     let mut records = state.desk.list(&user, kind, after.as_ref().map(Rkey::as_str), limit).await?;
     let full = usize::try_from(limit).is_ok_and(|limit| records.len() >= limit);
     let cursor = records.last().filter(|_| full).map(|record| record.uri.rkey.to_string());

@@ -15,7 +15,7 @@ use super::refusal::{ErrorAnswer, Refusal};
 use super::{BODY_MAX_BYTES, V1State};
 use crate::api::params::Params;
 use crate::calendar::{Draft, DraftKind};
-use crate::event::{AtUri, Did};
+use crate::event::AtUri;
 use crate::publisher::{Acting, Action, Conflict, IntentState, Kind, RecordView, Wish, WishError, grants};
 
 /// How soon to ask again when nothing is known about the next attempt, in seconds.
@@ -157,7 +157,12 @@ async fn wish(
     let action = if draft.is_some() { Action::Put } else { Action::Delete };
     let before = state.desk.record(&user, kind, &client_key).await?;
     let acting = match headers.acting_user.filter(|acting| *acting != user) {
-        Some(acting) => Some(act(state, &owner, acting, kind, action, before.as_ref(), adopt.as_ref()).await?),
+        Some(acting) => {
+            let known = before.as_ref().map(|record| &record.uri);
+            let grant_id =
+                grants::authorize(&state.pool, &owner, &acting, kind, action, known, adopt.as_ref()).await?;
+            Some(Acting { user: acting, grant_id })
+        }
         None => None,
     };
     (state.may_write)(&account.pds).map_err(|why| Refusal::forbidden("NotOurs", why))?;
@@ -174,26 +179,6 @@ async fn wish(
     };
     let record = state.desk.wish(wish).await.map_err(|error| refused(error, &user, &client_key))?;
     told(record, there)
-}
-
-/// Whether somebody may act in the owner's name: on the record that has the name, and on the one that shall have it.
-async fn act(
-    state: &V1State,
-    owner: &Did,
-    user: String,
-    kind: Kind,
-    action: Action,
-    before: Option<&RecordView>,
-    adopt: Option<&AtUri>,
-) -> Result<Acting, Refusal> {
-    let known = before.map(|record| &record.uri);
-    let grant_id = grants::check(&state.pool, owner, &user, kind, action, known.or(adopt)).await?;
-    if let (Some(known), Some(adopt)) = (known, adopt)
-        && known != adopt
-    {
-        grants::check(&state.pool, owner, &user, kind, action, Some(adopt)).await?;
-    }
-    Ok(Acting { user, grant_id })
 }
 
 fn refused(error: WishError, user: &str, client_key: &str) -> Refusal {
