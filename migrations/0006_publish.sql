@@ -94,6 +94,9 @@ create table publish.intent (
     digest bytea not null,
     -- The version that the app edited, if it said so.
     if_match text collate "C",
+    -- The record was not there when this was wished: it is to be made. Otherwise a record that is gone was deleted elsewhere,
+    -- and is not made again.
+    creates boolean not null default false,
     state text not null default 'wanted'
         check (state in ('wanted', 'attempted', 'acknowledged', 'confirmed', 'conflict', 'refused', 'superseded')),
     -- Whether an attempt may have reached the PDS without our hearing the answer.
