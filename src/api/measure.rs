@@ -26,8 +26,7 @@ const ENDPOINTS: [&str; 14] = [
     "v1_audit",
     "v1_other",
 ];
-const OUTCOMES: [&str; 8] =
-    ["ok", "accepted", "invalid", "denied", "not_found", "conflict", "unavailable", "failed"];
+const OUTCOMES: [&str; 8] = ["ok", "accepted", "invalid", "denied", "not_found", "conflict", "unavailable", "failed"];
 
 pub(super) const REQUESTS: &str = "almanac_api_requests_total";
 pub(super) const REQUEST_SECONDS: &str = "almanac_api_request_seconds";

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::publisher::{IntentView, Kind, Publisher, RecordView, Wish, WishError};
+use crate::publisher::{self, IntentView, Kind, Publisher, RecordView, Wish, WishError};
 
 /// What is being done.
 pub type DeskFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -58,6 +58,6 @@ impl PublishDesk for Publisher {
     }
 
     fn intent(&self, id: i64) -> DeskFuture<'_, Result<Option<IntentView>, sqlx::Error>> {
-        Box::pin(Publisher::intent(self, id))
+        Box::pin(async move { publisher::intent(self.pool(), id).await })
     }
 }

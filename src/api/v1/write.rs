@@ -159,8 +159,7 @@ async fn wish(
     let acting = match headers.acting_user.filter(|acting| *acting != user) {
         Some(acting) => {
             let known = before.as_ref().map(|record| &record.uri);
-            let grant_id =
-                grants::authorize(&state.pool, &owner, &acting, kind, action, known, adopt.as_ref()).await?;
+            let grant_id = grants::authorize(&state.pool, &owner, &acting, kind, action, known, adopt.as_ref()).await?;
             Some(Acting { user: acting, grant_id })
         }
         None => None,

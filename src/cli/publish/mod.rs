@@ -63,9 +63,7 @@ pub(super) async fn run(global: &Global, args: PublishArgs) -> anyhow::Result<Ex
         PublishCommand::Rsvp { wishing, draft } => {
             wish::run(global, wishing, Kind::Rsvp, Action::Put, Some(draft.read()?)).await
         }
-        PublishCommand::Delete { wishing, rsvp } => {
-            wish::run(global, wishing, kind(rsvp), Action::Delete, None).await
-        }
+        PublishCommand::Delete { wishing, rsvp } => wish::run(global, wishing, kind(rsvp), Action::Delete, None).await,
         PublishCommand::List(args) => show::list(global, args).await,
         PublishCommand::Show(args) => show::show(global, args).await,
         PublishCommand::Retry(args) => show::retry(global, args).await,
