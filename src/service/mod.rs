@@ -12,6 +12,7 @@ pub mod overview;
 pub mod policy;
 pub mod purge;
 pub mod quarantine;
+pub mod release;
 pub mod replay;
 pub mod serve;
 pub mod stop;
