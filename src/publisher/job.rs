@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 
 use super::budget::{self, Reservation, Reserved};
 use super::failure::{Failure, Stop};
+use super::grants::{self, Refused};
 use super::retry::Trouble;
-use super::{Action, PublishOptions, store};
+use super::{Acting, Action, PublishOptions, store};
 use crate::calendar::DraftKind;
 use crate::event::AtUri;
 
@@ -42,6 +43,8 @@ pub(super) struct Job {
     pub base: Option<Map<String, Value>>,
     /// The draft that was sent last, by this intent or one before.
     pub sent: Option<Map<String, Value>>,
+    /// Who asked for it, when it is not the owner.
+    pub acting: Option<Acting>,
 }
 
 /// What the PDS made of it.
@@ -56,7 +59,7 @@ pub(super) struct Done {
 /// Reads leased intents, in their order. Those that are settled are left out.
 pub(super) async fn load(pool: &PgPool, ids: &[i64]) -> Result<Vec<Job>, sqlx::Error> {
     let rows = sqlx::query(
-        "select i.id, i.action, i.draft, i.if_match, i.creates, i.maybe_written, i.attempts,
+        "select i.id, i.action, i.draft, i.if_match, i.creates, i.maybe_written, i.attempts, i.acting_user, i.grant_id,
              r.user_id, r.did, r.collection, r.rkey, r.cid as known_cid, r.base, r.deleted, a.pds,
              (select draft from publish.intent s
               where s.record_id = r.id and s.id <= i.id and s.action = 'put' and s.maybe_written
@@ -97,6 +100,13 @@ fn job(row: &PgRow) -> Result<Job, sqlx::Error> {
         deleted: row.try_get("deleted")?,
         base: map("base")?,
         sent: map("sent")?,
+        // An intent in another's name without a grant cannot be: no grant has the number 0.
+        acting: row
+            .try_get::<Option<String>, _>("acting_user")?
+            .map(|user| -> Result<_, sqlx::Error> {
+                Ok(Acting { user, grant_id: row.try_get::<Option<i64>, _>("grant_id")?.unwrap_or_default() })
+            })
+            .transpose()?,
     })
 }
 
@@ -104,6 +114,19 @@ impl Job {
     /// Whether a record that is not there is made, and not missed.
     pub fn makes_it(&self) -> bool {
         self.creates && (self.known_cid.is_none() || self.deleted)
+    }
+}
+
+/// Whether the grant under which it was wished still counts.
+///
+/// # Errors
+/// It does not.
+pub(super) async fn granted(connection: &mut PgConnection, job: &Job) -> Result<(), Stop> {
+    let Some(acting) = &job.acting else { return Ok(()) };
+    match grants::still(connection, acting.grant_id, &acting.user, &job.uri).await {
+        Ok(()) => Ok(()),
+        Err(Refused::Database(error)) => Err(error.into()),
+        Err(refused) => Err(Failure::new(Trouble::GrantRevoked, refused.to_string()).into()),
     }
 }
 
@@ -120,6 +143,9 @@ pub(super) async fn sending(
 ) -> Result<(usize, Reserved), Stop> {
     let Some(first) = jobs.first() else { return Err(Stop::Gone) };
     let mut transaction = pool.begin().await?;
+    for job in jobs {
+        granted(&mut transaction, job).await?;
+    }
     let did = first.uri.did.as_str();
     let (writes, reserved) = match budget::reserve(&mut transaction, did, points, jobs.len(), options).await? {
         Reservation::Granted { writes, reserved } => (writes, reserved),

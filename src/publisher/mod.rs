@@ -18,6 +18,7 @@ pub mod grants;
 mod hosts;
 mod intent;
 mod job;
+mod look;
 mod metric;
 mod options;
 mod record;
@@ -29,6 +30,7 @@ mod wish;
 
 pub use desk::Publisher;
 pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
+pub use look::{due_now, intent, list, record};
 pub use metric::register_metrics;
 pub use options::{MayWrite, PublishOptions, PublisherParts};
 pub use retry::{Trouble, Verdict, Who};

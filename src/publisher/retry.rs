@@ -115,6 +115,8 @@ troubles! {
     Dead "dead" Verdict::Ask(Who::User), "what we hold does not open the account any more; its owner has to sign in again, or `almanac identity import` brings its password";
     /// Our own database or vault.
     Ours "ours" Verdict::Retry, "our own database or key ring did not answer; see this service's log";
+    /// The grant under which somebody wished it in the owner's name has ended.
+    GrantRevoked "grant_revoked" Verdict::GiveUp, "the grant under which it was wished has ended; ask the record's owner for another, and publish again";
     /// Both sides changed the same fields.
     Conflicting "conflict" Verdict::Conflict, "both sides changed the same fields, and the PDS's version stays; edit that version and publish again with its CID in if_match";
     /// The record was deleted by somebody else.

@@ -1,8 +1,8 @@
 //! `almanac identity`: which network accounts are our users', and what they entrust to us.
 
-mod key;
 mod create;
 mod health;
+mod key;
 mod link;
 mod list;
 mod release;
