@@ -10,6 +10,7 @@ pub mod lead;
 pub mod origin;
 pub mod overview;
 pub mod policy;
+pub mod publish;
 pub mod purge;
 pub mod quarantine;
 pub mod replay;
@@ -89,6 +90,7 @@ pub fn register_metrics() {
     crate::ingest::register_metrics();
     crate::projection::register_metrics();
     crate::effects::register_metrics();
+    crate::publisher::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }

@@ -20,6 +20,7 @@ use crate::config::Settings;
 use crate::db::Db;
 use crate::decode::Level;
 use crate::effects::{self, Effects};
+use crate::identity::Sessions;
 use crate::ingest::quarantine::counts;
 use crate::ingest::{
     Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
@@ -106,6 +107,13 @@ pub async fn serve(
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
     around.spawn(policies.clone().watch(ended.clone()));
+    // A standby writes as well: intents are leased, and the PDS is asked before it is written to.
+    let sessions = Sessions::new(db.pool().clone(), vec![]);
+    let publisher = super::publish::publisher(&settings, &db, &network, sessions);
+    around.spawn({
+        let ended = ended.clone();
+        async move { publisher.run(ended).await }
+    });
     around.spawn(report_upstreams(upstreams.clone(), health.clone(), ended.clone()));
     tokio::spawn(crate::telemetry::upkeep(metrics));
     ready(addresses);
