@@ -28,7 +28,26 @@ create table identity.session (
     -- untried | ok | unreachable | dead: dead needs somebody to do something.
     health text not null default 'untried' check (health in ('untried', 'ok', 'unreachable', 'dead')),
     health_detail text,
-    health_at timestamptz
+    health_at timestamptz,
+    -- While it is dead: how often it was tried in vain, and from when on it may be tried again.
+    refusals integer not null default 0,
+    retry_at timestamptz,
+    -- When we last acted for it, to within some minutes.
+    used_at timestamptz
+);
+
+-- Accounts that are being made: the password is kept before the PDS is asked, so that an account whose making was not
+-- answered is found again, and not made twice.
+create table identity.pending_account (
+    user_id text collate "C" primary key,
+    handle text not null,
+    email text not null,
+    -- The password, bound to user and handle.
+    envelope text not null,
+    key_id text collate "C" not null,
+    -- Whether the PDS may have got the request.
+    asked boolean not null default false,
+    created_at timestamptz not null default now()
 );
 
 create schema publish;

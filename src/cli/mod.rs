@@ -18,6 +18,7 @@ mod grants;
 mod identity;
 mod migrate;
 mod origin;
+mod pds;
 mod postgres;
 mod purge;
 mod quarantine;
@@ -75,6 +76,8 @@ enum Command {
     Grants(grants::GrantsArgs),
     /// Who may ask and publish over HTTP
     Tokens(tokens::TokensArgs),
+    /// The PDS beside us: invite codes
+    Pds(pds::PdsArgs),
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database
@@ -141,6 +144,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Identity(args) => return identity::run(&global, args).await,
         Command::Grants(args) => return grants::run(&global, args).await,
         Command::Tokens(args) => return tokens::run(&global, args).await,
+        Command::Pds(args) => pds::run(&global, args).await?,
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;

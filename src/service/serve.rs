@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::policy::Policies;
 use super::upstreams::Upstreams;
-use super::{backfill, lead, origin, purge, quarantine, stop};
+use super::{backfill, invites, lead, origin, publish, purge, quarantine, sessions, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
 use crate::api::{self, Health};
@@ -20,7 +20,6 @@ use crate::config::Settings;
 use crate::db::Db;
 use crate::decode::Level;
 use crate::effects::{self, Effects};
-use crate::identity::Sessions;
 use crate::ingest::quarantine::counts;
 use crate::ingest::{
     Cursors, Holding, Identifier, Ingest, IngestError, Inquiries, Judge, KnownRepos, Sink, Trust, inlet, load_cursors,
@@ -107,13 +106,18 @@ pub async fn serve(
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
     around.spawn(policies.clone().watch(ended.clone()));
-    // A standby writes as well: intents are leased, and the PDS is asked before it is written to.
-    let sessions = Sessions::new(db.pool().clone(), vec![]);
-    let publisher = super::publish::publisher(&settings, &db, &network, sessions);
+    let custodial = sessions::custodial(&settings, &db, &network, vault);
+    // A standby writes as well: intents are leased, and what the PDS holds is read before it is changed.
+    let publisher = publish::publisher(&settings, &db, &network, sessions::of(&db, custodial.as_ref()));
     around.spawn({
         let ended = ended.clone();
         async move { publisher.run(ended).await }
     });
+    if let Some(custodial) = custodial {
+        around.spawn(sessions::keep_looking(custodial, ended.clone()));
+    }
+    around.spawn(sessions::keep_counting(db.clone(), ended.clone()));
+    around.spawn(invites::keep_counting(settings.clone(), network.clone(), ended.clone()));
     around.spawn(report_upstreams(upstreams.clone(), health.clone(), ended.clone()));
     tokio::spawn(crate::telemetry::upkeep(metrics));
     ready(addresses);
