@@ -19,6 +19,7 @@ mod identity;
 mod migrate;
 mod openapi;
 mod origin;
+mod pds;
 mod postgres;
 mod publish;
 mod purge;
@@ -81,6 +82,8 @@ enum Command {
     Tokens(tokens::TokensArgs),
     /// Print what apps can do over HTTP, as an OpenAPI document
     Openapi,
+    /// The PDS beside us: invite codes
+    Pds(pds::PdsArgs),
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database
@@ -149,6 +152,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Openapi => openapi::run()?,
         Command::Grants(args) => return grants::run(&global, args).await,
         Command::Tokens(args) => return tokens::run(&global, args).await,
+        Command::Pds(args) => pds::run(&global, args).await?,
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;

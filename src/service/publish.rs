@@ -1,20 +1,11 @@
 //! The publisher, put together from the settings.
 
-use std::sync::Arc;
-
-use super::sessions::sessions;
+use super::sessions::{may_write, sessions};
 use super::vault::vault;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::network::Network;
-use crate::publisher::{MayWrite, PublishOptions, Publisher, PublisherParts};
-
-/// Whether this environment writes to a PDS.
-pub fn may_write(settings: &Settings) -> MayWrite {
-    let (places, environment, kind) =
-        (settings.places.clone(), settings.environment.clone(), settings.environment_kind);
-    Arc::new(move |pds| places.may_publish(pds, &environment, kind).map_err(|refusal| refusal.to_string()))
-}
+use crate::publisher::{PublishOptions, Publisher, PublisherParts};
 
 /// The publisher. Nothing runs yet.
 ///

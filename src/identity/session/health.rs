@@ -114,7 +114,11 @@ pub(super) fn count_renewal(by: &'static str, outcome: &'static str) {
 }
 
 /// Acting for it went well.
-pub(super) async fn note_ok(executor: impl PgExecutor<'_>, did: &str, used: bool) -> Result<(), sqlx::Error> {
+pub(in crate::identity) async fn note_ok(
+    executor: impl PgExecutor<'_>,
+    did: &str,
+    used: bool,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into identity.session as s (did, health, health_at, used_at)
          select did, 'ok', now(), case when $2 then now() end from identity.account where did = $1

@@ -10,8 +10,8 @@ mod custodial;
 pub mod health;
 mod refusal;
 mod renew;
-mod stored;
-mod token;
+pub(super) mod stored;
+pub(super) mod token;
 
 use std::pin::Pin;
 use std::sync::Arc;

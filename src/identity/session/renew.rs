@@ -129,7 +129,7 @@ impl Renewal {
         };
         health::count_renewal(given.by, "ok");
         let stored = async {
-            stored::store(&mut tx, &inner.vault, account, &given.tokens).await?;
+            stored::store(&mut tx, &inner.vault, (&account.user_id, &account.did), &given.tokens).await?;
             if given.active {
                 health::note_ok(&mut *tx, &account.did, false).await?;
             }

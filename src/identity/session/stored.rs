@@ -42,13 +42,12 @@ pub(super) async fn generation(executor: impl sqlx::PgExecutor<'_>, did: &str) -
 }
 
 /// Keeps tokens, under the number that they carry.
-pub(super) async fn store(
+pub(in crate::identity) async fn store(
     connection: &mut PgConnection,
     vault: &Vault,
-    account: &Account,
+    (user_id, did): (&str, &str),
     tokens: &Tokens,
 ) -> Result<(), CredentialError> {
-    let Account { user_id, did, .. } = account;
     for (name, secret) in
         [(CredentialName::AccessToken, &tokens.access), (CredentialName::RefreshToken, &tokens.refresh)]
     {

@@ -20,7 +20,7 @@ const USED_AT_LEAST: Duration = Duration::from_secs(60);
 const TOKEN_BYTES_MAX: usize = 16_000;
 
 /// What lets us act for an account.
-pub(super) struct Tokens {
+pub(in crate::identity) struct Tokens {
     /// For calls.
     pub access: SecretString,
     /// For the next pair.
