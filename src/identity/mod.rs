@@ -7,11 +7,14 @@
 
 mod account;
 pub mod credential;
+mod endpoint;
+pub mod import;
 pub mod rotate;
 mod session;
 mod standing;
 pub mod vault;
 
-pub use account::{Account, LinkError, all, link, moved, of_did, of_user, release, unlink};
+pub use account::{Account, LinkError, all, link, linked_since, moved, of_did, of_either, of_user, release, unlink};
+pub use endpoint::endpoint;
 pub use session::{ActError, Acting, Keeper, Session, Sessions};
 pub use standing::{SessionStanding, Standing, find, standing};

@@ -5,6 +5,7 @@
 //! that belongs to a room.
 
 pub mod backfill;
+pub mod import;
 pub mod isolation;
 pub mod lead;
 pub mod origin;
