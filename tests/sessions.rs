@@ -11,7 +11,7 @@ mod support {
 }
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use almanac::event::{Did, Environment};
@@ -40,6 +40,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        LazyLock::force(&LOG);
         let parts = RealParts::start().await;
         let lossy = Lossy::before(&parts.pds_url).await;
         let plc = ServiceUrl::parse(&parts.plc_url).unwrap();
@@ -233,17 +234,6 @@ async fn an_account_that_lets_us_in_no_more_is_left_alone_until_something_change
     assert!(pauses[0] > 100.0 && pauses[1] > 1.5 * pauses[0] && pauses[2] > 1.5 * pauses[1], "{pauses:?}");
     let (health, detail) = world.health(&account).await;
     assert!(health == "dead" && detail.contains("refuses the password") && detail.contains("release"), "{detail}");
-    for _ in 0..100 {
-        sqlx::query("update identity.session set retry_at = now() - interval '1 second'")
-            .execute(world.db.pool())
-            .await
-            .unwrap();
-        let claimed = world.sessions(&world.process());
-        if world.pause(&account).await > 0.0 {
-            drop(claimed);
-        }
-        break;
-    }
 
     // The right password is stored: no pause has to end first.
     let error = world.sessions(&world.process()).session_for("anna").await.map(drop).unwrap_err();
@@ -301,7 +291,7 @@ async fn a_pds_that_is_away_is_told_apart_from_an_account_that_is_dead() {
     assert_eq!(due(custodial.due(three_hours, 10).await.unwrap()), ["anna"], "bob was not acted for");
     let before = world.asked("refreshSession");
     let anna = custodial.due(three_hours, 10).await.unwrap().remove(0);
-    custodial.look_at(&anna, three_hours).await.unwrap_err();
+    custodial.look_at(&anna, three_hours).await.unwrap();
     assert_eq!(world.asked("refreshSession"), before + 1);
 
     // A renewal whose answer is lost is no loss: the host takes the refresh token once more, or else the password does.
@@ -317,9 +307,17 @@ async fn a_pds_that_is_away_is_told_apart_from_an_account_that_is_dead() {
     assert!(numbers.contains(&("ok", 2)), "{numbers:?}");
 }
 
-/// What was logged.
+/// What this process logged, everything.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    tracing::subscriber::set_global_default(subscriber.with_writer(move || writer.clone()).finish()).unwrap();
+    log
+});
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -333,11 +331,6 @@ impl Write for Log {
 
 #[tokio::test]
 async fn no_secret_is_in_logs_or_errors() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
     let world = World::new().await;
     let account = world.user("anna").await;
     let custodial = world.process();
@@ -377,8 +370,8 @@ async fn no_secret_is_in_logs_or_errors() {
     told.push_str(&format!("{result} {result:?}\n"));
     assert!(matches!(result, ActError::Dead { .. }), "{result}");
     told.push_str(&format!("{:?}\n", world.health(&account).await));
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("does not let us in"), "nothing was logged: {log}");
+    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("does not let us in"), "nothing was logged");
     for secret in secrets {
         assert!(!log.contains(&secret) && !told.contains(&secret), "{secret} got out");
     }
