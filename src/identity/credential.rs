@@ -51,11 +51,11 @@ pub enum CredentialError {
         /// Why.
         why: VaultError,
     },
-    /// There is no such link, so nothing may be kept of it.
+    /// There is no such link, or not one of an account that we keep, so no secret may be.
     #[error(
-        "user {user_id} is not linked with {did}, so nothing is kept of that account; `almanac identity link` links them"
+        "{did} is not kept by us for user {user_id}, so no secret of it is; `almanac identity link --custodial` says that it is"
     )]
-    NoLink {
+    NotOurs {
         /// The user.
         user_id: String,
         /// The account.
@@ -89,7 +89,7 @@ impl CredentialError {
 /// Seals a secret into its row, over what was there.
 ///
 /// # Errors
-/// [`CredentialError::NoLink`] when the user is not linked with the account; the vault or the database did not do it.
+/// [`CredentialError::NotOurs`] when no link says that we keep the account for the user; the vault or the database did not do it.
 pub async fn store(
     connection: &mut PgConnection,
     vault: &Vault,
@@ -100,10 +100,11 @@ pub async fn store(
 ) -> Result<(), CredentialError> {
     let place = Place { user_id, did, column: name.as_str() };
     let sealed = vault.seal(&place, secret).map_err(|why| CredentialError::vault(&place, why))?;
-    // The link is held until the transaction ends: it cannot become another user's between this and the commit.
+    // The link is held until the transaction ends: it is neither released nor another user's between this and the commit.
     let done = sqlx::query(
         "insert into identity.credential (user_id, did, name, envelope, key_id)
-         select a.user_id, a.did, $3, $4, $5 from identity.account a where a.user_id = $1 and a.did = $2 for key share
+         select a.user_id, a.did, $3, $4, $5 from identity.account a where a.user_id = $1 and a.did = $2 and a.custodial
+         for share
          on conflict (did, name) do update
              set user_id = excluded.user_id, envelope = excluded.envelope, key_id = excluded.key_id, updated_at = now()",
     )
@@ -115,7 +116,7 @@ pub async fn store(
     .execute(connection)
     .await?;
     if done.rows_affected() == 0 {
-        return Err(CredentialError::NoLink { user_id: user_id.to_owned(), did: did.to_owned() });
+        return Err(CredentialError::NotOurs { user_id: user_id.to_owned(), did: did.to_owned() });
     }
     Ok(())
 }

@@ -12,8 +12,10 @@ pub mod lead;
 pub mod origin;
 pub mod overview;
 pub mod policy;
+pub mod publish;
 pub mod purge;
 pub mod quarantine;
+pub mod release;
 pub mod replay;
 pub mod serve;
 pub mod sessions;
@@ -94,6 +96,7 @@ pub fn register_metrics() {
     crate::effects::register_metrics();
     crate::identity::register_metrics();
     crate::pds::register_metrics();
+    crate::publisher::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }

@@ -2,8 +2,12 @@
 
 mod create;
 mod health;
+mod key;
 mod link;
 mod list;
+mod release;
+mod rotate;
+mod show;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,17 @@ enum IdentityCommand {
     Unlink(link::UnlinkArgs),
     /// Show every link
     List(list::ListArgs),
+    /// Show one account: its link, which secrets we hold of it under which keys, and how acting for it goes
+    Show(show::ShowArgs),
+    /// Forget everything that lets us act for an account, because its user takes it over
+    Release(release::ReleaseArgs),
+    /// Keys that seal what our users' accounts entrust to us
+    Key(key::KeyArgs),
+    /// Seal every secret with the first key of the settings; exit code 1 when some do not open
+    ///
+    /// To change keys: give the new one behind the old in the settings of every process and restart them; then put it first
+    /// and restart them again; then run this, also while they serve. When it says that all is done, the old key can go.
+    RotateKeys(rotate::RotateArgs),
 }
 
 pub(super) async fn run(global: &Global, args: IdentityArgs) -> anyhow::Result<ExitCode> {
@@ -38,6 +53,10 @@ pub(super) async fn run(global: &Global, args: IdentityArgs) -> anyhow::Result<E
         IdentityCommand::Link(args) => link::link(global, args).await?,
         IdentityCommand::Unlink(args) => link::unlink(global, args).await?,
         IdentityCommand::List(args) => list::run(global, args).await?,
+        IdentityCommand::Show(args) => show::run(global, args).await?,
+        IdentityCommand::Release(args) => return release::run(global, args).await,
+        IdentityCommand::Key(args) => key::run(args)?,
+        IdentityCommand::RotateKeys(args) => return rotate::run(global, args).await,
     }
     Ok(ExitCode::SUCCESS)
 }
