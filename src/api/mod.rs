@@ -21,6 +21,7 @@ mod serve;
 mod state;
 pub mod token;
 mod upstream;
+pub mod v1;
 mod xrpc;
 
 pub use health::{Check, Health};

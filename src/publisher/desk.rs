@@ -52,6 +52,11 @@ impl Publisher {
         Publisher { inner: Arc::new(Inner { parts, hosts, wake: tokio::sync::Notify::new() }) }
     }
 
+    /// The database.
+    pub fn pool(&self) -> &sqlx::PgPool {
+        &self.inner.parts.pool
+    }
+
     /// How it was told to work.
     pub fn options(&self) -> &PublishOptions {
         &self.inner.parts.options

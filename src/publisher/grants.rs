@@ -241,6 +241,26 @@ pub async fn check(
     Err(refusal)
 }
 
+/// The same of a wish: it must be allowed on the record that has the client key, and on the one that shall have it (`adopt`).
+///
+/// # Errors
+/// [`Refused`].
+pub async fn authorize(
+    pool: &PgPool,
+    owner: &Did,
+    acting_user: &str,
+    kind: Kind,
+    action: Action,
+    known: Option<&AtUri>,
+    adopt: Option<&AtUri>,
+) -> Result<i64, Refused> {
+    let grant = check(pool, owner, acting_user, kind, action, known.or(adopt)).await?;
+    if known.is_some() && adopt.is_some() && known != adopt {
+        check(pool, owner, acting_user, kind, action, adopt).await?;
+    }
+    Ok(grant)
+}
+
 /// Whether the grant under which a wish was taken still covers its record. To be asked before each attempt: what was revoked
 /// while the wish waited is not written, even where another grant would do, because the audit names the one it began with.
 ///

@@ -51,6 +51,18 @@ pub(super) async fn list(
     rows.bind(i64::from(limit)).fetch_all(connection).await?.iter().map(view).collect()
 }
 
+/// An intent by its number.
+pub(super) async fn intent_by_id(connection: &mut PgConnection, id: i64) -> Result<Option<IntentView>, sqlx::Error> {
+    let row = sqlx::query(
+        "select r.did, r.collection, r.rkey, i.action, i.state, i.cid as made_cid, i.rev as made_rev, i.trouble,
+             i.trouble_detail, i.conflict, i.attempts, i.next_at, i.created_at, i.acknowledged_at, i.confirmed_at,
+             i.confirmed_position
+         from publish.intent i join publish.record r on r.id = i.record_id where i.id = $1",
+    );
+    let row = row.bind(id).fetch_optional(connection).await?;
+    row.map(|row| intent(&row, id, &uri(&row)?)).transpose()
+}
+
 /// Of what we stored ourselves.
 pub(super) fn damaged(what: impl std::fmt::Display) -> sqlx::Error {
     sqlx::Error::Decode(format!("schema publish: {what}").into())
