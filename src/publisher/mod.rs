@@ -8,5 +8,8 @@
 //! else's lost, a record matched by anything less than its whole AT-URI.
 
 mod intent;
+pub mod reconcile;
+mod unseen;
 
 pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
+pub use unseen::{Unseen, unseen};
