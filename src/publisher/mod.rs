@@ -8,8 +8,11 @@
 //! else's lost, a record matched by anything less than its whole AT-URI.
 
 mod intent;
+pub mod overlay;
+mod overview;
 pub mod reconcile;
 mod unseen;
 
 pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
+pub use overview::{AuditEntry, IntentEntry, Published, PublishedRecord, Publishing, published, publishing};
 pub use unseen::{Unseen, unseen};

@@ -88,6 +88,7 @@ pub fn register_metrics() {
     crate::ingest::register_metrics();
     crate::projection::register_metrics();
     crate::effects::register_metrics();
+    crate::publisher::reconcile::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }

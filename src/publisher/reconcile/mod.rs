@@ -276,12 +276,12 @@ async fn commit(tx: sqlx::Transaction<'_, sqlx::Postgres>, found: Found) -> Resu
 }
 
 /// Of what we stored ourselves.
-fn damaged(what: impl std::fmt::Display) -> sqlx::Error {
+pub(super) fn damaged(what: impl std::fmt::Display) -> sqlx::Error {
     sqlx::Error::Decode(format!("schema publish: {what}").into())
 }
 
 /// The address of a row's record.
-fn uri_of(row: &PgRow) -> Result<AtUri, sqlx::Error> {
+pub(super) fn uri_of(row: &PgRow) -> Result<AtUri, sqlx::Error> {
     Ok(AtUri {
         did: Did::parse(row.try_get("did")?).map_err(damaged)?,
         collection: Nsid::parse(row.try_get("collection")?).map_err(damaged)?,
