@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::layers::{ConfigError, Layers};
+use crate::network::ServiceUrl;
 
 /// Where a secret is.
 #[derive(Clone, Debug)]
@@ -23,6 +24,14 @@ impl SecretFrom {
             (Some(_), Some(_)) => Err(layers.refuse(setting, format!("{file} is set too; set one of them"))),
             (Some(secret), None) => Ok(Some(SecretFrom::Setting(secret.into()))),
             (None, Some(path)) => Ok(Some(SecretFrom::File(Path::new(path).to_owned()))),
+        }
+    }
+
+    /// Of the two settings that may hold it, the one that does: for errors.
+    pub fn setting(&self, setting: &'static str, file: &'static str) -> &'static str {
+        match self {
+            SecretFrom::Setting(_) => setting,
+            SecretFrom::File(_) => file,
         }
     }
 
@@ -99,8 +108,9 @@ pub(super) fn own_pds(layers: &Layers) -> Result<OwnPds, ConfigError> {
             return Err(layers.refuse("pds.handle_domain", why));
         }
     };
+    let url = layers.text("pds.url").map(ServiceUrl::parse).transpose().map_err(|e| layers.refuse("pds.url", e))?;
     Ok(OwnPds {
-        url: layers.text("pds.url").map(|url| url.trim_end_matches('/').to_owned()),
+        url: url.map(|url| url.as_str().to_owned()),
         handle_domain: domain,
         admin_password: SecretFrom::either(layers, "pds.admin_password", "pds.admin_password_file")?,
         invite_code: layers.text("pds.invite_code").map(Into::into),

@@ -79,6 +79,13 @@ pub async fn unlink(connection: &mut PgConnection, did: &Did) -> Result<bool, sq
     Ok(done.rows_affected() > 0)
 }
 
+/// Says that we do not keep an account any more. Whether we did.
+pub async fn release(connection: &mut PgConnection, did: &Did) -> Result<bool, sqlx::Error> {
+    let statement = "update identity.account set custodial = false, updated_at = now() where did = $1 and custodial";
+    let done = sqlx::query(statement).bind(did.as_str()).execute(connection).await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Notes where an account was verified to live by now. Whether it is linked at all.
 pub async fn moved(connection: &mut PgConnection, did: &Did, pds: &str) -> Result<bool, sqlx::Error> {
     let done = sqlx::query("update identity.account set pds = $2, updated_at = now() where did = $1")

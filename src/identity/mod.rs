@@ -6,7 +6,17 @@
 //! guess that two are the same because their names are; a secret in a log line, an error or `Debug`.
 
 mod account;
+mod create;
+pub mod credential;
+mod handle;
+mod pending;
+pub mod rotate;
 mod session;
+mod standing;
+pub mod vault;
 
-pub use account::{Account, LinkError, all, link, moved, of_did, of_user, unlink};
-pub use session::{ActError, Acting, Keeper, Session, Sessions};
+pub use account::{Account, LinkError, all, link, moved, of_did, of_user, release, unlink};
+pub use create::{CreateError, Creator, HostDescription, Naming, NewAccount, keep};
+pub use session::health::{self, Health, refresh_gauges, register_metrics};
+pub use session::{ActError, Acting, Custodial, Keeper, MayWrite, Session, Sessions};
+pub use standing::{SessionStanding, Standing, find, standing};

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgPool, Row};
 
-use super::reconcile::{damaged, uri_of};
+use super::store::{damaged, uri as uri_of};
 use super::{Action, IntentState, Kind};
 use crate::calendar::{DraftKind, fill_created_at, merge, record_json};
 use crate::event::{AtUri, Position};

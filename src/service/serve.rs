@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::policy::Policies;
 use super::upstreams::Upstreams;
-use super::{backfill, lead, origin, purge, quarantine, stop};
+use super::{backfill, invites, lead, origin, purge, quarantine, sessions, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
 use crate::api::{self, Health};
@@ -55,6 +55,8 @@ pub async fn serve(
     ready: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
     settings.check_upstreams()?;
+    let vault = super::vault::vault(&settings)?;
+    super::vault::check_keys(db.pool(), vault.as_deref()).await?;
     let policies = Policies::load(&settings, Some(db.pool())).await?;
     let trust = super::trust(&settings, true)?;
     let token = settings.admin_token()?;
@@ -105,6 +107,11 @@ pub async fn serve(
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
     around.spawn(policies.clone().watch(ended.clone()));
+    if let Some(custodial) = sessions::custodial(&settings, &db, &network, vault) {
+        around.spawn(sessions::keep_looking(custodial, ended.clone()));
+    }
+    around.spawn(sessions::keep_counting(db.clone(), ended.clone()));
+    around.spawn(invites::keep_counting(settings.clone(), network.clone(), ended.clone()));
     around.spawn(report_upstreams(upstreams.clone(), health.clone(), ended.clone()));
     tokio::spawn(crate::telemetry::upkeep(metrics));
     ready(addresses);

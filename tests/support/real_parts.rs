@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::child::Running;
 
-const ADMIN_PASSWORD: &str = "admin-of-the-tests";
+pub const ADMIN_PASSWORD: &str = "admin-of-the-tests";
 const PASSWORD: &str = "password-of-the-tests";
 /// Node on a busy machine: it starts in two seconds alone.
 const START_LIMIT: Duration = Duration::from_secs(90);

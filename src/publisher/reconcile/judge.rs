@@ -157,12 +157,14 @@ pub(super) struct Verdict {
     pub known: Known,
     /// Somebody else made the version that is known now: its CID, or `None` for a delete.
     pub elsewhere: Option<Option<String>>,
+    /// Where in the log that version stands.
+    pub place: Option<Position>,
 }
 
 /// Judges one record. `intents` in the order in which they were wished.
 pub(super) fn judge(known: &Known, intents: &[Intent], heard: &Heard) -> Verdict {
     let confirmed = confirmed(intents, heard);
-    let mut verdict = Verdict { confirmed, known: known.clone(), elsewhere: None };
+    let mut verdict = Verdict { confirmed, known: known.clone(), elsewhere: None, place: None };
     verdict.known.held_back = false;
     let Some(last) = heard.last(known.rev) else { return verdict };
     let newest = intents.iter().rfind(|intent| intent.is_written());
@@ -181,7 +183,7 @@ pub(super) fn judge(known: &Known, intents: &[Intent], heard: &Heard) -> Verdict
         }
         // What was there before we knew anything was edited by nobody.
         if known.rev.is_some() || newest.is_some() {
-            verdict.elsewhere = Some(last.cid.clone());
+            (verdict.elsewhere, verdict.place) = (Some(last.cid.clone()), Some(last.position));
         }
     }
     if is_new {

@@ -20,9 +20,10 @@ use sqlx::{Connection, PgConnection, PgPool, Row};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::store::{damaged, uri as uri_of};
 use super::unseen::{Teller, unseen};
 use crate::db::passes;
-use crate::event::{AtUri, Did, Environment, Nsid, Position, Rkey};
+use crate::event::{AtUri, Did, Environment, Position};
 use crate::event_log;
 use crate::telemetry::crash_point;
 use metric::Found;
@@ -273,18 +274,4 @@ async fn commit(tx: sqlx::Transaction<'_, sqlx::Postgres>, found: Found) -> Resu
     }
     metric::found(found);
     Ok(())
-}
-
-/// Of what we stored ourselves.
-pub(super) fn damaged(what: impl std::fmt::Display) -> sqlx::Error {
-    sqlx::Error::Decode(format!("schema publish: {what}").into())
-}
-
-/// The address of a row's record.
-pub(super) fn uri_of(row: &PgRow) -> Result<AtUri, sqlx::Error> {
-    Ok(AtUri {
-        did: Did::parse(row.try_get("did")?).map_err(damaged)?,
-        collection: Nsid::parse(row.try_get("collection")?).map_err(damaged)?,
-        rkey: Rkey::parse(row.try_get("rkey")?).map_err(damaged)?,
-    })
 }

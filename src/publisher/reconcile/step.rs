@@ -1,16 +1,17 @@
 //! One transaction of reconciliation: some records, what the log holds about them, and what follows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::{PgConnection, Row};
 
 use super::judge::{Heard, Intent, Known, Verdict, Word, counts, judge};
 use super::metric::{self, Found};
-use super::{damaged, uri_of};
-use crate::calendar::{EVENT, RSVP};
+use crate::calendar::{DraftKind, EVENT, RSVP, merge, record_json};
 use crate::event::{AtUri, Did, Environment, Position, Rev};
 use crate::event_log::{self, NewestWords, Told};
+use crate::publisher::store::{damaged, uri as uri_of};
 use crate::publisher::{Action, IntentState};
 
 /// Records judged in one statement each.
@@ -65,14 +66,13 @@ async fn settle_chunk(
     let intents = intents(connection, rows.values().map(|row| row.id).collect()).await?;
     let told = event_log::newest_words(connection, uris, WORDS_MAX).await?;
     let head = event_log::head(connection).await?;
-    let (mut changes, mut adopted) = (Changes::default(), Adopted::default());
+    let (mut adopted, mut verdicts) = (Adopted::default(), vec![]);
     for uri in uris {
         let heard = heard(&told, uri, environment, head);
         match rows.get(uri) {
             Some(row) => {
                 let none = vec![];
-                let verdict = judge(&row.known, intents.get(&row.id).unwrap_or(&none), &heard);
-                changes.add(row, verdict);
+                verdicts.push((row, judge(&row.known, intents.get(&row.id).unwrap_or(&none), &heard)));
             }
             // Only what is there now is looked after.
             None => match (heard.last(None), users.get(uri.did.as_str())) {
@@ -83,7 +83,54 @@ async fn settle_chunk(
             },
         }
     }
+    let given_up = given_up(connection, &verdicts).await?;
+    let mut changes = Changes::default();
+    for (row, mut verdict) in verdicts {
+        if given_up.contains(&row.id) {
+            verdict.elsewhere = None;
+        }
+        changes.add(row, verdict);
+    }
     Ok(Found { adopted: adopted.store(connection).await?, ..changes.store(connection).await? })
+}
+
+/// The records whose new version is what an intent of ours had sent before it ended in a refusal or a conflict: nobody else
+/// made that.
+async fn given_up(connection: &mut PgConnection, verdicts: &[(&OurRow, Verdict)]) -> Result<HashSet<i64>, sqlx::Error> {
+    let elsewhere = verdicts.iter().filter(|(_, verdict)| verdict.elsewhere.is_some());
+    let places: HashMap<i64, (Position, bool)> =
+        elsewhere.filter_map(|(row, verdict)| Some((row.id, (verdict.place?, verdict.known.deleted)))).collect();
+    if places.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows: Vec<(i64, String, String, Option<Value>)> = sqlx::query_as(
+        "select distinct on (i.record_id) i.record_id, r.collection, i.action, i.draft
+         from publish.intent i join publish.record r on r.id = i.record_id
+         where i.record_id = any($1) and i.maybe_written and i.state in ('refused', 'conflict')
+         order by i.record_id, i.id desc",
+    )
+    .bind(places.keys().copied().collect::<Vec<_>>())
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut found = HashSet::new();
+    for (id, collection, action, draft) in rows {
+        let (place, deleted) = places[&id];
+        let is_it = match (action.as_str(), draft, DraftKind::of(&collection)) {
+            ("delete", _, _) => deleted,
+            (_, Some(Value::Object(draft)), Some(kind)) if !deleted => {
+                let bytes = event_log::records_at(connection, &[place]).await?.remove(&place);
+                match bytes.map(|bytes| record_json(&bytes)) {
+                    Some(Ok(Value::Object(record))) => merge(kind, None, &draft, Some(&record)).changed.is_empty(),
+                    _ => false,
+                }
+            }
+            _ => false,
+        };
+        if is_it {
+            found.insert(id);
+        }
+    }
+    Ok(found)
 }
 
 /// What counts of the log's words about a record.

@@ -1,7 +1,7 @@
 //! Our users' accounts, linked and unlinked, each with its word for the log in the same transaction.
 
 use anyhow::Context;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::event::{Did, Handle, ListChange};
 use crate::identity::{self, LinkError};
@@ -28,17 +28,25 @@ pub struct LinkWish {
 /// Either is linked with somebody else; the database did not do it.
 pub async fn link(pool: &PgPool, wish: &LinkWish, who: &str, why: Option<&str>) -> anyhow::Result<i64> {
     let mut tx = pool.begin().await.context("the link cannot be written")?;
+    let number = link_in(&mut tx, wish, who, why).await?;
+    tx.commit().await.context("the link cannot be written")?;
+    Ok(number)
+}
+
+/// The same in a transaction of the caller's, who has more to write beside the link.
+///
+/// # Errors
+/// As [`link`].
+pub async fn link_in(tx: &mut PgConnection, wish: &LinkWish, who: &str, why: Option<&str>) -> anyhow::Result<i64> {
     let LinkWish { user_id, did, pds, handle, custodial } = wish;
-    match identity::link(&mut tx, user_id, did, handle.as_ref(), pds, *custodial).await {
+    match identity::link(&mut *tx, user_id, did, handle.as_ref(), pds, *custodial).await {
         Ok(()) => {}
         Err(error @ LinkError::Taken(_)) => return Err(error.into()),
         Err(error) => return Err(anyhow::Error::from(error).context("the link cannot be written")),
     }
     let told = format!("user {user_id}, on {pds}");
     let why = why.map_or(told.clone(), |why| format!("{why} ({told})"));
-    let number = lists::note(&mut tx, did, ListChange::Link, who, &why).await.context("the link cannot be noted")?;
-    tx.commit().await.context("the link cannot be written")?;
-    Ok(number)
+    lists::note(tx, did, ListChange::Link, who, &why).await.context("the link cannot be noted")
 }
 
 /// A link that was taken away.

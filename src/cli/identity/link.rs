@@ -1,37 +1,18 @@
-//! `almanac identity`: which network accounts are our users'.
-
-use std::process::ExitCode;
+//! `almanac identity link` and `unlink`.
 
 use anyhow::bail;
 use serde::Serialize;
 use url::Url;
 
-use super::changing::Changing;
-use super::flags::Global;
-use super::table::{print_json, table};
+use crate::cli::changing::Changing;
+use crate::cli::flags::Global;
+use crate::cli::table::print_json;
 use crate::event::{Did, Handle};
-use crate::identity::{self, Account};
-use crate::service::origin::{LinkWish, link, said, unlink};
+use crate::service::origin::{self as links, LinkWish, said};
 use crate::service::{self};
 
 #[derive(clap::Args)]
-pub(super) struct IdentityArgs {
-    #[command(subcommand)]
-    command: IdentityCommand,
-}
-
-#[derive(clap::Subcommand)]
-enum IdentityCommand {
-    /// Link a user of the app with a network account, or say anew where it lives
-    Link(LinkArgs),
-    /// Take a link away
-    Unlink(UnlinkArgs),
-    /// Show every link
-    List(ListArgs),
-}
-
-#[derive(clap::Args)]
-struct LinkArgs {
+pub(super) struct LinkArgs {
     /// The app's name for the user
     #[arg(value_name = "USER", value_parser = said)]
     user: String,
@@ -58,7 +39,7 @@ struct LinkArgs {
 }
 
 #[derive(clap::Args)]
-struct UnlinkArgs {
+pub(super) struct UnlinkArgs {
     /// The network account
     #[arg(value_name = "DID")]
     did: Did,
@@ -72,15 +53,8 @@ struct UnlinkArgs {
     json: bool,
 }
 
-#[derive(clap::Args)]
-struct ListArgs {
-    /// As JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// The endpoint of a PDS, without what follows the host.
-fn endpoint(text: &str) -> Result<String, String> {
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let wrong = || format!("{text:?} is not the endpoint of a PDS; write it like https://pds.example.org");
     let url = Url::parse(text).map_err(|_| wrong())?;
     let plain = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
@@ -98,20 +72,11 @@ struct Outcome<'a> {
     in_log: bool,
 }
 
-pub(super) async fn run(global: &Global, args: IdentityArgs) -> anyhow::Result<ExitCode> {
-    match args.command {
-        IdentityCommand::Link(args) => run_link(global, args).await?,
-        IdentityCommand::Unlink(args) => run_unlink(global, args).await?,
-        IdentityCommand::List(args) => run_list(global, args).await?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn run_link(global: &Global, args: LinkArgs) -> anyhow::Result<()> {
+pub(super) async fn link(global: &Global, args: LinkArgs) -> anyhow::Result<()> {
     let LinkArgs { user, did, pds, handle, custodial, why, changing, json } = args;
     let db = service::open(&global.settings([])?, false).await?;
     let wish = LinkWish { user_id: user, did, pds, handle, custodial };
-    let number = link(db.pool(), &wish, &changing.who(), why.as_deref()).await?;
+    let number = links::link(db.pool(), &wish, &changing.who(), why.as_deref()).await?;
     let in_log = changing.settled(db.pool(), &[number]).await;
     db.close().await;
     let in_log = in_log?;
@@ -123,10 +88,10 @@ async fn run_link(global: &Global, args: LinkArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run_unlink(global: &Global, args: UnlinkArgs) -> anyhow::Result<()> {
+pub(super) async fn unlink(global: &Global, args: UnlinkArgs) -> anyhow::Result<()> {
     let UnlinkArgs { did, why, changing, json } = args;
     let db = service::open(&global.settings([])?, false).await?;
-    let Some(gone) = unlink(db.pool(), &did, &changing.who(), why.as_deref()).await? else {
+    let Some(gone) = links::unlink(db.pool(), &did, &changing.who(), why.as_deref()).await? else {
         bail!("{did} is linked with no user; `almanac identity list` shows who is");
     };
     let in_log = changing.settled(db.pool(), &[gone.number]).await;
@@ -138,38 +103,6 @@ async fn run_unlink(global: &Global, args: UnlinkArgs) -> anyhow::Result<()> {
     println!("{did} is not user {}'s any more", gone.user_id);
     println!("{}", changing.told(in_log));
     Ok(())
-}
-
-async fn run_list(global: &Global, args: ListArgs) -> anyhow::Result<()> {
-    let mut settings = global.settings([])?;
-    let db = service::open_to_read(&mut settings).await?;
-    let accounts = identity::all(db.pool()).await;
-    db.close().await;
-    let accounts = accounts?;
-    if args.json {
-        return print_json(&accounts);
-    }
-    if !accounts.is_empty() {
-        println!("{}", links(&accounts));
-    }
-    println!("{} accounts of our users", accounts.len());
-    Ok(())
-}
-
-/// Links as a table for people.
-pub(super) fn links(accounts: &[Account]) -> comfy_table::Table {
-    let mut table = table(&["user", "account", "handle", "PDS", "custodial", "changed"]);
-    for account in accounts {
-        table.add_row([
-            account.user_id.clone(),
-            account.did.clone(),
-            account.handle.clone().unwrap_or_else(|| "-".to_owned()),
-            account.pds.clone(),
-            if account.custodial { "yes" } else { "no" }.to_owned(),
-            account.updated_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        ]);
-    }
-    table
 }
 
 #[cfg(test)]
