@@ -22,8 +22,7 @@ const BYTES_MAX: usize = 140_000;
 /// What stands around a record in the body.
 const AROUND: usize = 300;
 
-/// Whether a record may be made together with others. What somebody wants in the owner's name goes alone: its grant may be gone,
-/// and the others' business is none of that.
+/// Whether a record may be made together with others.
 pub(super) fn takes_part(job: &Job) -> bool {
     job.action == Action::Put && job.makes_it() && !job.maybe_written && job.acting.is_none()
 }
@@ -35,8 +34,8 @@ pub(super) async fn lease_more(pool: &PgPool, job: &Job) -> Result<Vec<i64>, sql
          from (
              select i.id from publish.intent i join publish.record r on r.id = i.record_id
              where r.did = $1 and i.id <> $2 and r.user_id = $5 and r.cid is null and i.state = 'wanted'
-                 and i.action = 'put' and i.creates and not i.maybe_written and i.next_at <= now()
-                 and i.acting_user is null
+                 and i.action = 'put' and i.creates and not i.maybe_written
+                 and i.acting_user is null and i.next_at <= now()
                  and (i.leased_until is null or i.leased_until <= clock_timestamp())
                  and not exists (
                      select from publish.intent e

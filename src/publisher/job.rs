@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
+use super::audit::{self, AuditOutcome};
 use super::budget::{self, Reservation, Reserved};
 use super::failure::{Failure, Stop};
-use super::grants::{self, Refused};
-use super::retry::Trouble;
+use super::retry::{Trouble, Verdict};
 use super::{Acting, Action, PublishOptions, store};
 use crate::calendar::DraftKind;
 use crate::event::AtUri;
@@ -43,8 +43,10 @@ pub(super) struct Job {
     pub base: Option<Map<String, Value>>,
     /// The draft that was sent last, by this intent or one before.
     pub sent: Option<Map<String, Value>>,
-    /// Who asked for it, when it is not the owner.
+    /// Who asked and by which grant, when it is not the owner.
     pub acting: Option<Acting>,
+    /// The fields that the attempt changed, for the audit.
+    pub changed: Vec<String>,
 }
 
 /// What the PDS made of it.
@@ -59,8 +61,8 @@ pub(super) struct Done {
 /// Reads leased intents, in their order. Those that are settled are left out.
 pub(super) async fn load(pool: &PgPool, ids: &[i64]) -> Result<Vec<Job>, sqlx::Error> {
     let rows = sqlx::query(
-        "select i.id, i.action, i.draft, i.if_match, i.creates, i.maybe_written, i.attempts, i.acting_user, i.grant_id,
-             r.user_id, r.did, r.collection, r.rkey, r.cid as known_cid, r.base, r.deleted, a.pds,
+        "select i.id, i.action, i.draft, i.if_match, i.creates, i.maybe_written, i.attempts,
+             i.acting_user, i.grant_id, r.user_id, r.did, r.collection, r.rkey, r.cid as known_cid, r.base, r.deleted, a.pds,
              (select draft from publish.intent s
               where s.record_id = r.id and s.id <= i.id and s.action = 'put' and s.maybe_written
               order by s.id desc limit 1) as sent
@@ -100,13 +102,12 @@ fn job(row: &PgRow) -> Result<Job, sqlx::Error> {
         deleted: row.try_get("deleted")?,
         base: map("base")?,
         sent: map("sent")?,
-        // An intent in another's name without a grant cannot be: no grant has the number 0.
-        acting: row
-            .try_get::<Option<String>, _>("acting_user")?
-            .map(|user| -> Result<_, sqlx::Error> {
-                Ok(Acting { user, grant_id: row.try_get::<Option<i64>, _>("grant_id")?.unwrap_or_default() })
-            })
-            .transpose()?,
+        acting: match (row.try_get("acting_user")?, row.try_get("grant_id")?) {
+            (Some(user), Some(grant_id)) => Some(Acting { user, grant_id }),
+            (None, None) => None,
+            _ => return Err(store::damaged("an intent in another's name without a grant, or the other way round")),
+        },
+        changed: Vec::new(),
     })
 }
 
@@ -114,19 +115,6 @@ impl Job {
     /// Whether a record that is not there is made, and not missed.
     pub fn makes_it(&self) -> bool {
         self.creates && (self.known_cid.is_none() || self.deleted)
-    }
-}
-
-/// Whether the grant under which it was wished still counts.
-///
-/// # Errors
-/// It does not.
-pub(super) async fn granted(connection: &mut PgConnection, job: &Job) -> Result<(), Stop> {
-    let Some(acting) = &job.acting else { return Ok(()) };
-    match grants::still(connection, acting.grant_id, &acting.user, &job.uri).await {
-        Ok(()) => Ok(()),
-        Err(Refused::Database(error)) => Err(error.into()),
-        Err(refused) => Err(Failure::new(Trouble::GrantRevoked, refused.to_string()).into()),
     }
 }
 
@@ -143,9 +131,6 @@ pub(super) async fn sending(
 ) -> Result<(usize, Reserved), Stop> {
     let Some(first) = jobs.first() else { return Err(Stop::Gone) };
     let mut transaction = pool.begin().await?;
-    for job in jobs {
-        granted(&mut transaction, job).await?;
-    }
     let did = first.uri.did.as_str();
     let (writes, reserved) = match budget::reserve(&mut transaction, did, points, jobs.len(), options).await? {
         Reservation::Granted { writes, reserved } => (writes, reserved),
@@ -175,7 +160,25 @@ pub(super) async fn sending(
 }
 
 /// The PDS took these. Seconds since each was wished, for those that nobody settled meanwhile.
+///
+/// # Errors
+/// What the database says: nothing of it is stored then.
 pub(super) async fn acknowledged(pool: &PgPool, done: &[(Job, Done)]) -> Result<Vec<f64>, sqlx::Error> {
+    if done.iter().all(|(job, _)| job.acting.is_none()) {
+        // One statement is a transaction of its own.
+        return store_acknowledged(&mut *pool.acquire().await?, done).await;
+    }
+    let mut transaction = pool.begin().await?;
+    let seconds = store_acknowledged(&mut transaction, done).await?;
+    for (job, done) in done {
+        let (outcome, cid) = (AuditOutcome::Written, done.cid.as_deref());
+        audit::settled(&mut transaction, job.id, outcome, &job.changed, cid).await?;
+    }
+    transaction.commit().await?;
+    Ok(seconds)
+}
+
+async fn store_acknowledged(connection: &mut PgConnection, done: &[(Job, Done)]) -> Result<Vec<f64>, sqlx::Error> {
     let (mut ids, mut cids, mut revs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut drafts, mut known) = (Vec::new(), Vec::new());
     for (job, done) in done {
@@ -225,7 +228,7 @@ pub(super) async fn acknowledged(pool: &PgPool, done: &[(Job, Done)]) -> Result<
     .bind(&revs)
     .bind(&drafts)
     .bind(&known)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 
@@ -241,6 +244,7 @@ pub(super) async fn failed(
         Ok(_) => "wanted",
         Err(ended) => ended,
     };
+    let mut transaction = pool.begin().await?;
     sqlx::query(
         "update publish.intent
          set state = $2, maybe_written = $3, attempts = attempts + $4, next_at = now() + make_interval(secs => $5),
@@ -255,9 +259,17 @@ pub(super) async fn failed(
     .bind(failure.trouble.as_str())
     .bind(&failure.detail)
     .bind(&failure.conflict)
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
-    Ok(())
+    if next.is_err() && job.acting.is_some() {
+        let outcome = match (failure.trouble, failure.trouble.verdict()) {
+            (Trouble::NoGrant, _) => AuditOutcome::Refused,
+            (_, Verdict::Conflict) => AuditOutcome::Conflict,
+            _ => AuditOutcome::Failed,
+        };
+        audit::settled(&mut transaction, job.id, outcome, &[], None).await?;
+    }
+    transaction.commit().await
 }
 
 /// The same trouble for everything of the account that is due: each would find the same.

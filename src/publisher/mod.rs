@@ -32,11 +32,12 @@ mod tid;
 mod unseen;
 mod wish;
 
+pub use crate::identity::MayWrite;
 pub use desk::Publisher;
 pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
 pub use look::{due_now, intent, list, record};
 pub use metric::register_metrics;
-pub use options::{MayWrite, PublishOptions, PublisherParts};
+pub use options::{PublishOptions, PublisherParts};
 pub use overview::{AuditEntry, IntentEntry, Published, PublishedRecord, Publishing, published, publishing};
 pub use retry::{Trouble, Verdict, Who};
 pub use unseen::{Unseen, unseen};

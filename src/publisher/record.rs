@@ -9,7 +9,7 @@ use super::desk::Inner;
 use super::failure::{Failure, Stop};
 use super::job::{self, Done, Job};
 use super::retry::Trouble;
-use super::{Action, Conflict, budget, subject};
+use super::{Action, Conflict, budget, grants, subject};
 use crate::calendar::merge;
 use crate::identity::Session;
 use crate::network::Call;
@@ -40,6 +40,14 @@ enum Wrote {
 impl Way<'_> {
     /// Does it, whatever was done of it before.
     pub async fn carry_out(&self, job: &mut Job) -> Result<Done, Stop> {
+        if let Some(acting) = &job.acting {
+            let mut connection = self.inner.parts.pool.acquire().await?;
+            match grants::still(&mut connection, acting.grant_id, &acting.user, &job.uri).await {
+                Ok(()) => {}
+                Err(grants::Refused::Database(error)) => return Err(error.into()),
+                Err(refused) => return Err(Failure::new(Trouble::NoGrant, refused.to_string()).into()),
+            }
+        }
         match job.action {
             Action::Put => self.put(job).await,
             Action::Delete => self.delete(job).await,
@@ -69,6 +77,10 @@ impl Way<'_> {
             let points = match &current {
                 None => budget::CREATE,
                 Some(current) if merged.changed.is_empty() => {
+                    if job.maybe_written {
+                        // What an attempt whose answer was lost had changed.
+                        job.changed = merge(job.kind, job.base.as_ref(), &job.draft, job.base.as_ref()).changed;
+                    }
                     return Ok(Done { cid: Some(current.cid.clone()), rev: None });
                 }
                 Some(_) => budget::PUT,
@@ -77,6 +89,7 @@ impl Way<'_> {
                 "repo": job.uri.did, "collection": job.uri.collection, "rkey": job.uri.rkey, "record": merged.record,
                 "swapRecord": current.as_ref().map(|current| &current.cid),
             });
+            job.changed = merged.changed;
             match self.write(job, Call::PutRecord, points, &body).await? {
                 Wrote::Answer(answer) => return written(&answer),
                 Wrote::Swapped => current = self.read(job).await?,

@@ -12,6 +12,7 @@ pub mod lead;
 pub mod origin;
 pub mod overview;
 pub mod policy;
+pub mod publish;
 pub mod purge;
 pub mod quarantine;
 pub mod release;

@@ -1,32 +1,20 @@
-//! The publisher, put together from the settings.
+//! The publisher that the settings describe.
 
-use std::sync::Arc;
-
-use super::sessions::sessions;
-use super::vault::vault;
+use super::sessions;
 use crate::config::Settings;
 use crate::db::Db;
+use crate::identity::Sessions;
 use crate::network::Network;
-use crate::publisher::{MayWrite, PublishOptions, Publisher, PublisherParts};
+use crate::publisher::{PublishOptions, Publisher, PublisherParts};
 
-/// Whether this environment writes to a PDS.
-pub fn may_write(settings: &Settings) -> MayWrite {
-    let (places, environment, kind) =
-        (settings.places.clone(), settings.environment.clone(), settings.environment_kind);
-    Arc::new(move |pds| places.may_publish(pds, &environment, kind).map_err(|refusal| refusal.to_string()))
-}
-
-/// The publisher. Nothing runs yet.
-///
-/// # Errors
-/// Keys that cannot be read.
-pub fn publisher(settings: &Settings, db: &Db, network: &Network) -> anyhow::Result<Publisher> {
-    let publish = &settings.publish;
-    Ok(Publisher::new(PublisherParts {
+/// A publisher on this database, which acts by these sessions.
+pub fn publisher(settings: &Settings, db: &Db, network: &Network, sessions: Sessions) -> Publisher {
+    let publish = settings.publish;
+    Publisher::new(PublisherParts {
         pool: db.pool().clone(),
-        sessions: sessions(settings, db, network, vault(settings)?),
+        sessions,
         network: network.clone(),
-        may_write: may_write(settings),
+        may_write: sessions::may_write(settings),
         options: PublishOptions {
             wait: publish.wait,
             retry_first: publish.retry_first,
@@ -35,5 +23,5 @@ pub fn publisher(settings: &Settings, db: &Db, network: &Network) -> anyhow::Res
             points_per_day: publish.points_per_day,
             workers: publish.workers,
         },
-    }))
+    })
 }

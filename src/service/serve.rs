@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::policy::Policies;
 use super::upstreams::Upstreams;
-use super::{backfill, invites, lead, origin, purge, quarantine, sessions, stop};
+use super::{backfill, invites, lead, origin, publish, purge, quarantine, sessions, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
 use crate::api::{self, Health};
@@ -107,7 +107,14 @@ pub async fn serve(
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
     around.spawn(policies.clone().watch(ended.clone()));
-    if let Some(custodial) = sessions::custodial(&settings, &db, &network, vault) {
+    let custodial = sessions::custodial(&settings, &db, &network, vault);
+    // A standby writes as well: intents are leased, and what the PDS holds is read before it is changed.
+    let publisher = publish::publisher(&settings, &db, &network, sessions::of(&db, custodial.as_ref()));
+    around.spawn({
+        let ended = ended.clone();
+        async move { publisher.run(ended).await }
+    });
+    if let Some(custodial) = custodial {
         around.spawn(sessions::keep_looking(custodial, ended.clone()));
     }
     around.spawn(sessions::keep_counting(db.clone(), ended.clone()));

@@ -101,6 +101,16 @@ impl Reconcile {
         }
     }
 
+    /// Looks at all that is there now, once.
+    ///
+    /// # Errors
+    /// As [`Reconcile::run`]; a database that is gone is not waited for.
+    pub async fn look(&self) -> Result<(), ReconcileError> {
+        let mut rounds = Rounds::default();
+        while self.round(&mut rounds).await? {}
+        Ok(())
+    }
+
     async fn follow(&self, head: &mut watch::Receiver<Position>) -> Result<(), ReconcileError> {
         let mut rounds = Rounds::default();
         loop {
