@@ -40,17 +40,24 @@ enum Wrote {
 impl Way<'_> {
     /// Does it, whatever was done of it before.
     pub async fn carry_out(&self, job: &mut Job) -> Result<Done, Stop> {
-        if let Some(acting) = &job.acting {
-            let mut connection = self.inner.parts.pool.acquire().await?;
-            match grants::still(&mut connection, acting.grant_id, &acting.user, &job.uri).await {
-                Ok(()) => {}
-                Err(grants::Refused::Database(error)) => return Err(error.into()),
-                Err(refused) => return Err(Failure::new(Trouble::NoGrant, refused.to_string()).into()),
-            }
+        // What may be written already is looked for first, so that the audit tells what is true.
+        if !job.maybe_written {
+            self.granted(job).await?;
         }
         match job.action {
             Action::Put => self.put(job).await,
             Action::Delete => self.delete(job).await,
+        }
+    }
+
+    /// Whether the grant under which it was wished still counts.
+    async fn granted(&self, job: &Job) -> Result<(), Stop> {
+        let Some(acting) = &job.acting else { return Ok(()) };
+        let mut connection = self.inner.parts.pool.acquire().await?;
+        match grants::still(&mut connection, acting.grant_id, &acting.user, &job.uri).await {
+            Ok(()) => Ok(()),
+            Err(grants::Refused::Database(error)) => Err(error.into()),
+            Err(refused) => Err(Failure::new(Trouble::NoGrant, refused.to_string()).into()),
         }
     }
 
@@ -142,6 +149,7 @@ impl Way<'_> {
 
     /// Sends one write, after it is stored that it is sent.
     async fn write(&self, job: &mut Job, call: Call, points: u32, body: &Value) -> Result<Wrote, Stop> {
+        self.granted(job).await?;
         let (_, reserved) = job::sending(&self.inner.parts.pool, &[&*job], points, &self.inner.parts.options).await?;
         crash_point("publish.attempted");
         match self.session.call(call, &[], Some(body)).await {

@@ -117,8 +117,6 @@ troubles! {
     NoGrant "no_grant" Verdict::GiveUp, "the owner of the record took the grant back, or it ended; he can give a new one, and the wish can be repeated";
     /// Our own database or vault.
     Ours "ours" Verdict::Retry, "our own database or key ring did not answer; see this service's log";
-    /// The grant under which somebody wished it in the owner's name has ended.
-    GrantRevoked "grant_revoked" Verdict::GiveUp, "the grant under which it was wished has ended; ask the record's owner for another, and publish again";
     /// Both sides changed the same fields.
     Conflicting "conflict" Verdict::Conflict, "both sides changed the same fields, and the PDS's version stays; edit that version and publish again with its CID in if_match";
     /// The record was deleted by somebody else.

@@ -15,6 +15,7 @@ use super::upstreams::Upstreams;
 use super::{backfill, invites, lead, origin, publish, purge, quarantine, sessions, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
+use crate::api::v1::V1State;
 use crate::api::{self, Health};
 use crate::config::Settings;
 use crate::db::Db;
@@ -75,7 +76,15 @@ pub async fn serve(
         let upstreams = upstreams.clone();
         Arc::new(move || upstreams.views())
     };
-    let state = PublicState::new(db.pool().clone(), settings.environment.clone(), views.clone());
+    let custodial = sessions::custodial(&settings, &db, &network, vault);
+    let publisher = publish::publisher(&settings, &db, &network, sessions::of(&db, custodial.as_ref()));
+    let v1 = V1State::new(
+        db.pool().clone(),
+        Arc::new(publisher.clone()),
+        sessions::may_write(&settings),
+        settings.publish.wait,
+    );
+    let state = PublicState::new(db.pool().clone(), settings.environment.clone(), views.clone()).with_v1(v1);
     around.spawn(api::serve(public, api::public::router(state), stop::wait(ended.clone())));
     let state = AdminState {
         pool: db.pool().clone(),
@@ -107,18 +116,16 @@ pub async fn serve(
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
     around.spawn(policies.clone().watch(ended.clone()));
-    let custodial = sessions::custodial(&settings, &db, &network, vault);
-    // A standby writes as well: intents are leased, and what the PDS holds is read before it is changed.
-    let publisher = publish::publisher(&settings, &db, &network, sessions::of(&db, custodial.as_ref()));
-    around.spawn({
-        let ended = ended.clone();
-        async move { publisher.run(ended).await }
-    });
     if let Some(custodial) = custodial {
         around.spawn(sessions::keep_looking(custodial, ended.clone()));
     }
     around.spawn(sessions::keep_counting(db.clone(), ended.clone()));
     around.spawn(invites::keep_counting(settings.clone(), network.clone(), ended.clone()));
+    // A standby writes as well: intents are leased, and the PDS is asked before it is written to.
+    around.spawn({
+        let ended = ended.clone();
+        async move { publisher.run(ended).await }
+    });
     around.spawn(report_upstreams(upstreams.clone(), health.clone(), ended.clone()));
     tokio::spawn(crate::telemetry::upkeep(metrics));
     ready(addresses);
