@@ -1,12 +1,11 @@
 //! The publisher that the settings describe.
 
-use std::sync::Arc;
-
+use super::sessions::may_write;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::identity::Sessions;
 use crate::network::Network;
-use crate::publisher::{MayWrite, PublishOptions, Publisher, PublisherParts};
+use crate::publisher::{PublishOptions, Publisher, PublisherParts};
 
 /// A publisher on this database, which acts by these sessions.
 pub fn publisher(settings: &Settings, db: &Db, network: &Network, sessions: Sessions) -> Publisher {
@@ -25,10 +24,4 @@ pub fn publisher(settings: &Settings, db: &Db, network: &Network, sessions: Sess
             workers: publish.workers,
         },
     })
-}
-
-/// Whether this environment may write to a PDS.
-pub fn may_write(settings: &Settings) -> MayWrite {
-    let (places, own, kind) = (settings.places.clone(), settings.environment.clone(), settings.environment_kind);
-    Arc::new(move |pds| places.may_publish(pds, &own, kind).map_err(|refusal| refusal.to_string()))
 }

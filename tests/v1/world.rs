@@ -72,7 +72,8 @@ pub fn record(kind: Kind, client_key: &str, rkey: &str, state: IntentState) -> R
 
 impl PublishDesk for StubDesk {
     fn wish(&self, wish: Wish) -> DeskFuture<'_, Result<RecordView, WishError>> {
-        let made = record(wish.kind, &wish.client_key, "3kfake", IntentState::Acknowledged);
+        let mut made = record(wish.kind, &wish.client_key, "3kfake", IntentState::Acknowledged);
+        made.intent.iter_mut().for_each(|intent| intent.action = wish.action);
         self.wishes.lock().unwrap().push(wish);
         let answer = self.next.lock().unwrap().take().unwrap_or(Ok(made));
         Box::pin(std::future::ready(answer))
