@@ -80,10 +80,10 @@ enum Command {
     Grants(grants::GrantsArgs),
     /// Who may ask and publish over HTTP
     Tokens(tokens::TokensArgs),
-    /// Print what apps can do over HTTP, as an OpenAPI document
-    Openapi,
     /// The PDS beside us: invite codes
     Pds(pds::PdsArgs),
+    /// Print what apps can do over HTTP, as an OpenAPI document
+    Openapi,
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database

@@ -28,10 +28,11 @@ mod subject;
 mod tid;
 mod wish;
 
+pub use crate::identity::MayWrite;
 pub use desk::Publisher;
 pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
 pub use look::{due_now, intent, list, record};
 pub use metric::register_metrics;
-pub use options::{MayWrite, PublishOptions, PublisherParts};
+pub use options::{PublishOptions, PublisherParts};
 pub use retry::{Trouble, Verdict, Who};
 pub use wish::{Acting, CLIENT_KEY_BYTES_MAX, Wish, WishError};

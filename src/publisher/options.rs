@@ -1,15 +1,11 @@
 //! What publishing takes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
 
-use crate::identity::Sessions;
+use crate::identity::{MayWrite, Sessions};
 use crate::network::Network;
-
-/// Whether this environment may write to a PDS, given by its address; `Err` says in words why not and what to declare.
-pub type MayWrite = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// How wishes are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

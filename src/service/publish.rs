@@ -1,6 +1,6 @@
 //! The publisher that the settings describe.
 
-use super::sessions::may_write;
+use super::sessions;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::identity::Sessions;
@@ -14,7 +14,7 @@ pub fn publisher(settings: &Settings, db: &Db, network: &Network, sessions: Sess
         pool: db.pool().clone(),
         sessions,
         network: network.clone(),
-        may_write: may_write(settings),
+        may_write: sessions::may_write(settings),
         options: PublishOptions {
             wait: publish.wait,
             retry_first: publish.retry_first,
