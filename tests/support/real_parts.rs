@@ -42,7 +42,7 @@ pub struct RealParts {
 pub struct Account {
     pub did: String,
     pub handle: String,
-    token: String,
+    pub token: String,
 }
 
 /// Where a record is and what it is, in the PDS's words.
