@@ -76,10 +76,13 @@ create table publish.record (
     -- Somebody changed or deleted it otherwise than through us: when we saw that, and which version it made.
     edited_elsewhere_at timestamptz,
     edited_elsewhere_cid text collate "C",
+    -- The log shows a version that an attempt without an answer may have made: it is judged when that attempt is settled.
+    held_back boolean not null default false,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     unique (did, collection, rkey)
 );
+create index record_held_back on publish.record (id) where held_back;
 create unique index record_by_client_key on publish.record (user_id, collection, client_key) where client_key is not null;
 
 -- A wish: what a record shall become. wanted → attempted → acknowledged → confirmed, or conflict, or refused; superseded when
@@ -140,6 +143,12 @@ create table publish.checkpoint (
     position bigint not null default 0
 );
 insert into publish.checkpoint default values;
+
+-- Accounts whose records were looked for in the whole log, once, after they were linked. It goes with the link.
+create table publish.adopted (
+    did text collate "C" primary key references identity.account (did) on delete cascade,
+    adopted_at timestamptz not null default now()
+);
 
 -- Who may write in whose name.
 create table publish.grant (

@@ -97,6 +97,7 @@ pub fn register_metrics() {
     crate::identity::register_metrics();
     crate::pds::register_metrics();
     crate::publisher::register_metrics();
+    crate::publisher::reconcile::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }

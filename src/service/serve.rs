@@ -28,6 +28,7 @@ use crate::ingest::{
 };
 use crate::network::Network;
 use crate::projection::{ProjectionError, Projector};
+use crate::publisher::reconcile::Reconcile;
 use crate::source::{QueueLimits, delivery_queue};
 
 /// What `/health/ready` looks at beside the database itself.
@@ -277,8 +278,11 @@ impl Turn {
         let (broke, mut broken) = oneshot::channel();
         helpers.spawn({
             let told = effects::run(self.effects(), position.subscribe(), ended.clone());
+            let reconciled = self.reconcile().run(position.subscribe(), ended.clone());
             async move {
-                if let Err(error) = told.await {
+                let told = async { told.await.map_err(anyhow::Error::from) };
+                let reconciled = async { reconciled.await.map_err(anyhow::Error::from) };
+                if let Err(error) = tokio::try_join!(told, reconciled) {
                     // When the other end is gone, this turn is over anyway.
                     let _unheard = broke.send(error);
                 }
@@ -303,7 +307,7 @@ impl Turn {
                 projected.context("the projector panicked")??;
                 anyhow::bail!("the projector ended before the log did");
             }
-            Ok(error) = &mut broken => return Err(error.into()),
+            Ok(error) = &mut broken => return Err(error),
         };
         drop(following);
         end.send_replace(true);
@@ -329,6 +333,15 @@ impl Turn {
             environment: self.settings.environment.clone(),
             subscriptions: self.settings.effects.webhooks.clone(),
             retry: self.settings.effects.retry,
+        }
+    }
+
+    /// What looks for our own records in what this process appends.
+    fn reconcile(&self) -> Reconcile {
+        Reconcile {
+            pool: self.db.pool().clone(),
+            environment: self.settings.environment.clone(),
+            unseen_after: self.settings.publish.unseen_after,
         }
     }
 }
