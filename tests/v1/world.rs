@@ -94,19 +94,6 @@ impl PublishDesk for StubDesk {
         Box::pin(std::future::ready(Ok(there.iter().find(named).cloned())))
     }
 
-    fn list<'a>(
-        &'a self,
-        user: &'a str,
-        kind: Kind,
-        after: Option<&'a str>,
-        limit: u32,
-    ) -> DeskFuture<'a, Result<Vec<RecordView>, sqlx::Error>> {
-        let there = self.there.lock().unwrap();
-        let theirs = there.iter().filter(|r| r.user == user && r.uri.collection.as_str() == kind.collection());
-        let behind = theirs.filter(|record| after.is_none_or(|after| record.uri.rkey.as_str() > after));
-        Box::pin(std::future::ready(Ok(behind.take(limit as usize).cloned().collect())))
-    }
-
     fn intent(&self, id: i64) -> DeskFuture<'_, Result<Option<IntentView>, sqlx::Error>> {
         let there = self.there.lock().unwrap();
         let found = there.iter().filter_map(|record| record.intent.clone()).find(|intent| intent.id == id);
