@@ -133,13 +133,23 @@ pub struct World {
 impl World {
     /// With the user `anna`.
     pub async fn new() -> Self {
-        let db = TestDb::fresh().await;
         let desk = Arc::new(StubDesk::default());
+        let world = World::over(TestDb::fresh().await, desk.clone(), desk).await;
+        world.user("anna", ANNA, "https://pds.example.org").await;
+        world
+    }
+
+    /// Without users, and with somebody real who carries wishes out.
+    pub async fn with(db: TestDb, desk: Arc<dyn PublishDesk>) -> Self {
+        World::over(db, desk, Arc::default()).await
+    }
+
+    async fn over(db: TestDb, at_work: Arc<dyn PublishDesk>, desk: Arc<StubDesk>) -> Self {
         let may_write = Arc::new(|pds: &str| match pds {
             FORBIDDEN_PDS => Err("`elsewhere.example.org` is declared for `other`".to_owned()),
             _ => Ok(()),
         });
-        let v1 = V1State::new(db.pool().clone(), desk.clone(), may_write, Duration::from_secs(10));
+        let v1 = V1State::new(db.pool().clone(), at_work, may_write, Duration::from_secs(10));
         let environment = Environment::parse("test").unwrap();
         let state = api::public::PublicState::new(db.pool().clone(), environment, Arc::new(Vec::new)).with_v1(v1);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -149,9 +159,7 @@ impl World {
         let (_, text) = token::create(db.pool(), "all", &Scope::ALL, None, "test").await.unwrap();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         let token = text.reveal().to_owned();
-        let world = World { db, base, desk, token, client, document: Document::new(), _stop: stop };
-        world.user("anna", ANNA, "https://pds.example.org").await;
-        world
+        World { db, base, desk, token, client, document: Document::new(), _stop: stop }
     }
 
     pub fn pool(&self) -> &PgPool {
