@@ -115,15 +115,6 @@ impl Attempt<'_> {
 
     async fn carry_out(&self, id: i64) -> Result<(), sqlx::Error> {
         let Some(job) = job::load(self.pool(), &[id]).await?.pop() else { return Ok(()) };
-        // What may be written already is looked for first.
-        if job.acting.is_some() && !job.maybe_written {
-            let mut connection = self.pool().acquire().await?;
-            let granted = job::granted(&mut connection, &job).await;
-            drop(connection);
-            if let Err(stop) = granted {
-                return self.settle(job, Err(stop)).await;
-            }
-        }
         let way = match self.way(&job).await {
             Ok(way) => way,
             Err(failure) => return self.settle(job, Err(failure.into())).await,

@@ -108,7 +108,7 @@ pub async fn serve(
     around.spawn(policies.clone().watch(ended.clone()));
     let custodial = sessions::custodial(&settings, &db, &network, vault);
     // A standby writes as well: intents are leased, and what the PDS holds is read before it is changed.
-    let publisher = publish::publisher(&settings, &db, &network, sessions::of(&db, custodial.as_ref()));
+    let publisher = publish::with_sessions(&settings, &db, &network, sessions::of(&db, custodial.as_ref()));
     around.spawn({
         let ended = ended.clone();
         async move { publisher.run(ended).await }
