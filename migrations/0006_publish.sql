@@ -76,10 +76,13 @@ create table publish.record (
     -- Somebody changed or deleted it otherwise than through us: when we saw that, and which version it made.
     edited_elsewhere_at timestamptz,
     edited_elsewhere_cid text collate "C",
+    -- The log shows a version that an attempt without an answer may have made: it is judged when that attempt is settled.
+    held_back boolean not null default false,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     unique (did, collection, rkey)
 );
+create index record_held_back on publish.record (id) where held_back;
 create unique index record_by_client_key on publish.record (user_id, collection, client_key) where client_key is not null;
 
 -- A wish: what a record shall become. wanted → attempted → acknowledged → confirmed, or conflict, or refused; superseded when
@@ -141,6 +144,12 @@ create table publish.checkpoint (
 );
 insert into publish.checkpoint default values;
 
+-- Accounts whose records were looked for in the whole log, once, after they were linked. It goes with the link.
+create table publish.adopted (
+    did text collate "C" primary key references identity.account (did) on delete cascade,
+    adopted_at timestamptz not null default now()
+);
+
 -- Who may write in whose name.
 create table publish.grant (
     id bigint generated always as identity primary key,
@@ -171,56 +180,13 @@ create table publish.audit (
     intent_id bigint,
     -- Names of the fields that changed.
     changed text[] not null default '{}',
-    -- allowed, and later written, conflict, failed or superseded; refused: for the lack of a grant.
+    -- allowed | refused, and later written, conflict or failed.
     outcome text not null,
     cid text collate "C"
 );
 create index audit_by_owner on publish.audit (owner_did, id);
 create index audit_by_uri on publish.audit (uri, id);
 create index audit_by_intent on publish.audit (intent_id);
-
--- Rows are begun and completed here, in the transaction of whatever statement does it, so that none can leave them out. What
--- changed is measured against the draft before, whether or not the PDS has taken that one yet.
-create function publish.audit_begun() returns trigger language plpgsql as $$
-begin
-    insert into publish.audit (acting_user, owner_did, uri, action, grant_id, intent_id, changed, outcome)
-    select new.acting_user, r.did, 'at://' || r.did || '/' || r.collection || '/' || r.rkey, new.action, new.grant_id, new.id,
-        case when new.draft is null then '{}' else coalesce((
-            select array_agg(key order by key) from jsonb_object_keys(new.draft || coalesce(b.draft, '{}')) key
-            where new.draft -> key is distinct from b.draft -> key
-                -- Left unsaid, it stays as it is.
-                and not (key = 'createdAt' and not new.draft ? key)
-        ), '{}') end,
-        'allowed'
-    from publish.record r, lateral (
-        select coalesce((
-            select i.draft from publish.intent i
-            where i.record_id = r.id and i.id < new.id and i.action = 'put'
-                and i.state in ('wanted', 'attempted', 'acknowledged', 'confirmed')
-            order by i.id desc limit 1
-        ), r.base) as draft
-    ) b
-    where r.id = new.record_id;
-    return null;
-end $$;
-create trigger audit_begun after insert on publish.intent
-    for each row when (new.acting_user is not null) execute function publish.audit_begun();
-
-create function publish.audit_settled() returns trigger language plpgsql as $$
-begin
-    update publish.audit
-    set cid = new.cid, outcome = case
-        when new.state in ('acknowledged', 'confirmed') then 'written'
-        when new.state in ('conflict', 'superseded') then new.state
-        when new.trouble = 'grant_revoked' then 'refused'
-        else 'failed'
-    end
-    where intent_id = new.id;
-    return null;
-end $$;
-create trigger audit_settled after update on publish.intent
-    for each row when (new.acting_user is not null and old.state <> new.state and new.state not in ('wanted', 'attempted'))
-    execute function publish.audit_settled();
 
 create schema api;
 

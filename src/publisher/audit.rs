@@ -1,7 +1,7 @@
 //! Writes in another's name: who, on whose authority, what changed, and which version came of it.
 //!
-//! The database itself begins a row with the intent and completes it when the intent ends (triggers on `publish.intent`): no
-//! statement can write in another's name and leave none. A refusal, which has no intent, is noted by [`refused`].
+//! A row is begun in the transaction that stores the intent ([`begun`]) and completed in the one that ends it ([`settled`]), so
+//! that no such write is without its row. A refusal has a row of its own ([`refused`]).
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,7 +10,36 @@ use sqlx::{PgConnection, PgPool, QueryBuilder};
 use super::intent::Action;
 use crate::event::Did;
 
-/// A write in another's name that was not let.
+/// What became of a write in another's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditOutcome {
+    /// A grant allowed it; how it ended is not known yet.
+    Allowed,
+    /// No grant allowed it, or the grant ended before it was written.
+    Refused,
+    /// The PDS took it.
+    Written,
+    /// The owner, or somebody else with the owner's rights, changed the same meanwhile.
+    Conflict,
+    /// It was not written, for a reason other than the grant.
+    Failed,
+}
+
+impl AuditOutcome {
+    /// The word as stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuditOutcome::Allowed => "allowed",
+            AuditOutcome::Refused => "refused",
+            AuditOutcome::Written => "written",
+            AuditOutcome::Conflict => "conflict",
+            AuditOutcome::Failed => "failed",
+        }
+    }
+}
+
+/// A write in another's name, as it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditEntry<'a> {
     /// Who wants to write.
@@ -23,18 +52,69 @@ pub struct AuditEntry<'a> {
     pub action: Action,
 }
 
+/// Begins the row of a write that a grant allows. In the transaction that stores the intent.
+///
+/// # Errors
+/// What the database says.
+pub async fn begun(
+    connection: &mut PgConnection,
+    entry: AuditEntry<'_>,
+    grant_id: i64,
+    intent_id: i64,
+) -> Result<(), sqlx::Error> {
+    insert(connection, entry, AuditOutcome::Allowed, Some(grant_id), Some(intent_id)).await
+}
+
 /// Notes that somebody wanted to write in another's name and was not let.
 ///
 /// # Errors
 /// What the database says.
 pub async fn refused(connection: &mut PgConnection, entry: AuditEntry<'_>) -> Result<(), sqlx::Error> {
+    insert(connection, entry, AuditOutcome::Refused, None, None).await
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    entry: AuditEntry<'_>,
+    outcome: AuditOutcome,
+    grant_id: Option<i64>,
+    intent_id: Option<i64>,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into publish.audit (acting_user, owner_did, uri, action, outcome) values ($1, $2, $3, $4, 'refused')",
+        "insert into publish.audit (acting_user, owner_did, uri, action, grant_id, intent_id, outcome)
+         values ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(entry.acting_user)
     .bind(entry.owner_did.as_str())
     .bind(entry.uri)
     .bind(entry.action.as_str())
+    .bind(grant_id)
+    .bind(intent_id)
+    .bind(outcome.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Completes the row of an intent that ended: in the transaction that writes its last state. `changed`: names of the record's
+/// fields. Nothing happens for an intent of the record's owner, which has no row, and for one that was completed before.
+///
+/// # Errors
+/// What the database says.
+pub async fn settled(
+    connection: &mut PgConnection,
+    intent_id: i64,
+    outcome: AuditOutcome,
+    changed: &[String],
+    cid: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update publish.audit set outcome = $2, changed = $3, cid = $4 where intent_id = $1 and outcome = 'allowed'",
+    )
+    .bind(intent_id)
+    .bind(outcome.as_str())
+    .bind(changed)
+    .bind(cid)
     .execute(connection)
     .await?;
     Ok(())
@@ -61,7 +141,7 @@ pub struct AuditRow {
     pub intent_id: Option<i64>,
     /// The fields that changed.
     pub changed: Vec<String>,
-    /// allowed (how it ends is not known yet) | refused | written | conflict | failed | superseded.
+    /// allowed | refused | written | conflict | failed.
     pub outcome: String,
     /// The version that came of it.
     pub cid: Option<String>,

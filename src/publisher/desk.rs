@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Row};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt::{self, LEASE, Place};
+use super::audit::{self, AuditEntry, AuditOutcome};
 use super::hosts::Hosts;
 use super::retry::Trouble;
 use super::{
@@ -355,13 +356,17 @@ async fn insert(
             None => fill_created_at(draft, sqlx::query_scalar("select now()").fetch_one(&mut *connection).await?),
         }
     }
-    sqlx::query(
+    let superseded: Vec<(i64, bool)> = sqlx::query_as(
         "update publish.intent set state = 'superseded', leased_until = null
-         where record_id = $1 and state = 'wanted' and not maybe_written",
+         where record_id = $1 and state = 'wanted' and not maybe_written
+         returning id, acting_user is not null",
     )
     .bind(record.id)
-    .execute(&mut *connection)
+    .fetch_all(&mut *connection)
     .await?;
+    for (id, _) in superseded.iter().filter(|(_, acting)| *acting) {
+        audit::settled(connection, *id, AuditOutcome::Failed, &[], None).await?;
+    }
     let row = sqlx::query(
         "insert into publish.intent (record_id, action, draft, digest, if_match, creates, acting_user, grant_id,
              trouble, trouble_detail, leased_until)
@@ -385,7 +390,14 @@ async fn insert(
     .bind((!leases).then_some("the PDS did not answer lately, and somebody finds out already when it does again"))
     .fetch_one(&mut *connection)
     .await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    let intent = row.try_get(0)?;
+    if let Some(acting) = &wish.acting {
+        let owner = Did::parse(&record.did).map_err(store::damaged)?;
+        let uri = AtUri { did: owner.clone(), collection: wish.kind.nsid(), rkey: record.rkey.clone() }.to_string();
+        let entry = AuditEntry { acting_user: &acting.user, owner_did: &owner, uri: &uri, action: wish.action };
+        audit::begun(connection, entry, acting.grant_id, intent).await?;
+    }
+    Ok((intent, row.try_get(1)?))
 }
 
 /// Whether the record was there before its first wish: then no wish of it creates.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 
+use super::audit::{self, AuditOutcome};
 use super::budget::{self, Reservation, Reserved};
 use super::failure::{Failure, Stop};
-use super::retry::Trouble;
+use super::retry::{Trouble, Verdict};
 use super::{Acting, Action, PublishOptions, store};
 use crate::calendar::DraftKind;
 use crate::event::AtUri;
@@ -44,6 +45,8 @@ pub(super) struct Job {
     pub sent: Option<Map<String, Value>>,
     /// Who asked and by which grant, when it is not the owner.
     pub acting: Option<Acting>,
+    /// The fields that the attempt changed, for the audit.
+    pub changed: Vec<String>,
 }
 
 /// What the PDS made of it.
@@ -104,6 +107,7 @@ fn job(row: &PgRow) -> Result<Job, sqlx::Error> {
             (None, None) => None,
             _ => return Err(store::damaged("an intent in another's name without a grant, or the other way round")),
         },
+        changed: Vec::new(),
     })
 }
 
@@ -160,6 +164,21 @@ pub(super) async fn sending(
 /// # Errors
 /// What the database says: nothing of it is stored then.
 pub(super) async fn acknowledged(pool: &PgPool, done: &[(Job, Done)]) -> Result<Vec<f64>, sqlx::Error> {
+    if done.iter().all(|(job, _)| job.acting.is_none()) {
+        // One statement is a transaction of its own.
+        return store_acknowledged(&mut *pool.acquire().await?, done).await;
+    }
+    let mut transaction = pool.begin().await?;
+    let seconds = store_acknowledged(&mut transaction, done).await?;
+    for (job, done) in done {
+        let (outcome, cid) = (AuditOutcome::Written, done.cid.as_deref());
+        audit::settled(&mut transaction, job.id, outcome, &job.changed, cid).await?;
+    }
+    transaction.commit().await?;
+    Ok(seconds)
+}
+
+async fn store_acknowledged(connection: &mut PgConnection, done: &[(Job, Done)]) -> Result<Vec<f64>, sqlx::Error> {
     let (mut ids, mut cids, mut revs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut drafts, mut known) = (Vec::new(), Vec::new());
     for (job, done) in done {
@@ -209,7 +228,7 @@ pub(super) async fn acknowledged(pool: &PgPool, done: &[(Job, Done)]) -> Result<
     .bind(&revs)
     .bind(&drafts)
     .bind(&known)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 
@@ -225,6 +244,7 @@ pub(super) async fn failed(
         Ok(_) => "wanted",
         Err(ended) => ended,
     };
+    let mut transaction = pool.begin().await?;
     sqlx::query(
         "update publish.intent
          set state = $2, maybe_written = $3, attempts = attempts + $4, next_at = now() + make_interval(secs => $5),
@@ -239,9 +259,17 @@ pub(super) async fn failed(
     .bind(failure.trouble.as_str())
     .bind(&failure.detail)
     .bind(&failure.conflict)
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
-    Ok(())
+    if next.is_err() && job.acting.is_some() {
+        let outcome = match (failure.trouble, failure.trouble.verdict()) {
+            (Trouble::NoGrant, _) => AuditOutcome::Refused,
+            (_, Verdict::Conflict) => AuditOutcome::Conflict,
+            _ => AuditOutcome::Failed,
+        };
+        audit::settled(&mut transaction, job.id, outcome, &[], None).await?;
+    }
+    transaction.commit().await
 }
 
 /// The same trouble for everything of the account that is due: each would find the same.

@@ -40,9 +40,24 @@ enum Wrote {
 impl Way<'_> {
     /// Does it, whatever was done of it before.
     pub async fn carry_out(&self, job: &mut Job) -> Result<Done, Stop> {
+        // What may be written already is looked for first, so that the audit tells what is true.
+        if !job.maybe_written {
+            self.granted(job).await?;
+        }
         match job.action {
             Action::Put => self.put(job).await,
             Action::Delete => self.delete(job).await,
+        }
+    }
+
+    /// Whether the grant under which it was wished still counts.
+    async fn granted(&self, job: &Job) -> Result<(), Stop> {
+        let Some(acting) = &job.acting else { return Ok(()) };
+        let mut connection = self.inner.parts.pool.acquire().await?;
+        match grants::still(&mut connection, acting.grant_id, &acting.user, &job.uri).await {
+            Ok(()) => Ok(()),
+            Err(grants::Refused::Database(error)) => Err(error.into()),
+            Err(refused) => Err(Failure::new(Trouble::NoGrant, refused.to_string()).into()),
         }
     }
 
@@ -69,6 +84,10 @@ impl Way<'_> {
             let points = match &current {
                 None => budget::CREATE,
                 Some(current) if merged.changed.is_empty() => {
+                    if job.maybe_written {
+                        // What an attempt whose answer was lost had changed.
+                        job.changed = merge(job.kind, job.base.as_ref(), &job.draft, job.base.as_ref()).changed;
+                    }
                     return Ok(Done { cid: Some(current.cid.clone()), rev: None });
                 }
                 Some(_) => budget::PUT,
@@ -77,6 +96,7 @@ impl Way<'_> {
                 "repo": job.uri.did, "collection": job.uri.collection, "rkey": job.uri.rkey, "record": merged.record,
                 "swapRecord": current.as_ref().map(|current| &current.cid),
             });
+            job.changed = merged.changed;
             match self.write(job, Call::PutRecord, points, &body).await? {
                 Wrote::Answer(answer) => return written(&answer),
                 Wrote::Swapped => current = self.read(job).await?,
@@ -144,18 +164,6 @@ impl Way<'_> {
                 self.give_back(job, &failure, &reserved).await;
                 Err(failure.into())
             }
-        }
-    }
-
-    /// What somebody else wished is written only while the grant holds; what an attempt may have written before is looked for
-    /// all the same.
-    async fn granted(&self, job: &Job) -> Result<(), Stop> {
-        let Some(acting) = &job.acting else { return Ok(()) };
-        let mut connection = self.inner.parts.pool.acquire().await?;
-        match grants::still(&mut connection, acting.grant_id, &acting.user, &job.uri).await {
-            Ok(()) => Ok(()),
-            Err(grants::Refused::Database(error)) => Err(error.into()),
-            Err(refused) => Err(Failure::new(Trouble::GrantRevoked, refused.to_string()).into()),
         }
     }
 

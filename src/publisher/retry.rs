@@ -113,10 +113,10 @@ troubles! {
     NoRights "no_rights" Verdict::Ask(Who::User), "we may not act for this account; its owner has to allow it";
     /// What we hold does not open the account any more.
     Dead "dead" Verdict::Ask(Who::User), "what we hold does not open the account any more; its owner has to sign in again, or `almanac identity import` brings its password";
+    /// The grant under which somebody else asked is over.
+    NoGrant "no_grant" Verdict::GiveUp, "the owner of the record took the grant back, or it ended; he can give a new one, and the wish can be repeated";
     /// Our own database or vault.
     Ours "ours" Verdict::Retry, "our own database or key ring did not answer; see this service's log";
-    /// The grant under which somebody wished it in the owner's name has ended.
-    GrantRevoked "grant_revoked" Verdict::GiveUp, "the grant under which it was wished has ended; ask the record's owner for another, and publish again";
     /// Both sides changed the same fields.
     Conflicting "conflict" Verdict::Conflict, "both sides changed the same fields, and the PDS's version stays; edit that version and publish again with its CID in if_match";
     /// The record was deleted by somebody else.
@@ -276,7 +276,7 @@ mod tests {
             ),
             (Some(Trouble::of_act(&ActError::Dead { did, why: String::new() })), T::Dead, Ask(User)),
             (Some(Trouble::of_act(&ActError::Ours(String::new()))), T::Ours, Retry),
-            (None, T::GrantRevoked, GiveUp),
+            (None, T::NoGrant, GiveUp),
             (None, T::Conflicting, Conflict),
             (None, T::DeletedElsewhere, Conflict),
         ];

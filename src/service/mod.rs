@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod backfill;
+pub mod import;
 pub mod invites;
 pub mod isolation;
 pub mod lead;
@@ -97,6 +98,7 @@ pub fn register_metrics() {
     crate::identity::register_metrics();
     crate::pds::register_metrics();
     crate::publisher::register_metrics();
+    crate::publisher::reconcile::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }

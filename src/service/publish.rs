@@ -7,17 +7,8 @@ use crate::identity::Sessions;
 use crate::network::Network;
 use crate::publisher::{PublishOptions, Publisher, PublisherParts};
 
-/// A publisher on this database, with sessions of its own: for a process that has no other use for them.
-///
-/// # Errors
-/// A key that cannot be read.
-pub fn publisher(settings: &Settings, db: &Db, network: &Network) -> anyhow::Result<Publisher> {
-    let vault = super::vault::vault(settings)?;
-    Ok(with_sessions(settings, db, network, sessions::sessions(settings, db, network, vault)))
-}
-
 /// A publisher on this database, which acts by these sessions.
-pub fn with_sessions(settings: &Settings, db: &Db, network: &Network, sessions: Sessions) -> Publisher {
+pub fn publisher(settings: &Settings, db: &Db, network: &Network, sessions: Sessions) -> Publisher {
     let publish = settings.publish;
     Publisher::new(PublisherParts {
         pool: db.pool().clone(),

@@ -115,7 +115,7 @@ async fn what_was_never_sent_gives_way_to_a_later_wish() {
     assert_eq!(pds.commits(), 1);
     let audit: Vec<String> =
         sqlx::query_scalar("select outcome from publish.audit").fetch_all(stand.pool()).await.unwrap();
-    assert_eq!(audit, ["superseded"], "what somebody else wished was not written");
+    assert_eq!(audit, ["failed"], "what somebody else wished was not written");
 }
 
 #[tokio::test]

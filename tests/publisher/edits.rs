@@ -151,7 +151,7 @@ async fn what_somebody_else_wished_is_written_by_his_grant_alone_and_noted() {
     sqlx::query("update publish.grant set revoked_at = now()").execute(stand.pool()).await.unwrap();
     let refused = publisher.wish(Wish { acting, ..named("alice", "x", "Bob's again") }).await.unwrap();
     assert_state(&refused, IntentState::Refused);
-    assert_eq!(intent(&refused).trouble.as_deref(), Some("grant_revoked"));
+    assert_eq!(intent(&refused).trouble.as_deref(), Some("no_grant"));
     assert_eq!(pds.records(ALICE)[&path(&view.uri)].value["name"], "Bob's");
     let audit: Vec<(String, Vec<String>, Option<String>)> =
         sqlx::query_as("select outcome, changed, cid from publish.audit order by id")

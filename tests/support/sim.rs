@@ -148,7 +148,8 @@ pub async fn shown(pool: &PgPool) -> Shown {
 /// Repositories and jobs, for messages.
 async fn states(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
-        "select concat_ws(' ', did, r.state, 'standing', r.standing, case when r.identity_missing then 'missing' end, r.rev, 'gap', coalesce(r.gap_rev, '-'), 'pds', r.pds, 'hosting', r.hosting_status,
+        "select concat_ws(' ', did, r.state, 'standing', r.standing, case when r.identity_missing then 'missing' end, r.rev,
+             'gap', coalesce(r.gap_rev, '-'), 'pds', r.pds, 'hosting', r.hosting_status, 'handle', r.handle,
              'job', j.state, j.reason, j.outcome, j.attempts, j.error, j.not_before - now())
          from ingest.repo r left join source.backfill_job j using (did) order by did",
     )

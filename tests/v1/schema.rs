@@ -85,7 +85,9 @@ impl Document {
                         wrong.push(format!("{at}: not {says}: {value}"));
                     }
                 }
-                "enum" if !says.as_array().unwrap().contains(value) => wrong.push(format!("{at}: not one of {says}: {value}")),
+                "enum" if !says.as_array().unwrap().contains(value) => {
+                    wrong.push(format!("{at}: not one of {says}: {value}"))
+                }
                 "required" => {
                     let names = says.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
                     for name in names.filter(|name| value.get(name).is_none()) {

@@ -105,10 +105,8 @@ async fn a_revoked_token_and_one_that_expired_let_nobody_in_at_once() {
 #[tokio::test]
 async fn only_a_hash_is_stored_and_use_is_noted_once_a_minute() {
     let world = World::new().await;
-    let dump: String = sqlx::query_scalar("select string_agg(t::text, ' ') from api.token t")
-        .fetch_one(world.pool())
-        .await
-        .unwrap();
+    let dump: String =
+        sqlx::query_scalar("select string_agg(t::text, ' ') from api.token t").fetch_one(world.pool()).await.unwrap();
     assert!(!dump.contains(&world.token) && !dump.contains(&world.token[4..]), "{dump}");
     let used = async || -> Option<chrono::DateTime<chrono::Utc>> {
         token::list(world.pool()).await.unwrap().remove(0).last_used_at
@@ -128,7 +126,8 @@ async fn only_a_hash_is_stored_and_use_is_noted_once_a_minute() {
 #[tokio::test]
 async fn a_token_that_makes_no_sense_is_not_made() {
     let world = World::new().await;
-    let make = async |name: &str, scopes: &[Scope], lasts| token::create(world.pool(), name, scopes, lasts, "test").await;
+    let make =
+        async |name: &str, scopes: &[Scope], lasts| token::create(world.pool(), name, scopes, lasts, "test").await;
     assert!(matches!(make("all", &[Scope::Read], None).await, Err(TokenError::Taken(_))), "names are not used twice");
     token::revoke(world.pool(), "all").await.unwrap();
     assert!(matches!(make("all", &[Scope::Read], None).await, Err(TokenError::Taken(_))), "nor after a revocation");

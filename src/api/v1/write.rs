@@ -217,7 +217,7 @@ fn told(record: RecordView, there: bool) -> Result<Response, Refusal> {
         }
         IntentState::Refused => {
             let refusal = match intent.trouble.as_deref() {
-                Some("grant_revoked") => Refusal::forbidden("GrantRequired", words),
+                Some("no_grant") => Refusal::forbidden("GrantRequired", words),
                 _ => Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "Refused", words),
             };
             Err(refusal.with_record(record.into()))

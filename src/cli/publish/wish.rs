@@ -15,7 +15,10 @@ use crate::event::{AtUri, Cid, Did};
 use crate::identity;
 use crate::network::Network;
 use crate::publisher::{Acting, Action, IntentState, Kind, RecordView, Wish, grants};
-use crate::service::{self, publish::publisher};
+use crate::service;
+use crate::service::publish::publisher;
+use crate::service::sessions::sessions;
+use crate::service::vault::vault;
 
 /// Whose, which, on what condition.
 #[derive(clap::Args)]
@@ -71,7 +74,8 @@ async fn wish(
 ) -> anyhow::Result<RecordView> {
     let Wishing { user, client_key, if_match, adopt, acting, json: _ } = wishing;
     let network = Network::new(settings.network.clone())?;
-    let publisher = publisher(settings, db, &network)?;
+    let sessions = sessions(settings, db, &network, vault(settings)?);
+    let publisher = publisher(settings, db, &network, sessions);
     let acting = match acting.filter(|acting| *acting != user) {
         Some(acting) => {
             let account = identity::of_user(db.pool(), &user).await?;
