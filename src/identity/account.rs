@@ -72,6 +72,22 @@ pub async fn link(
     Ok(())
 }
 
+/// Says since when a link is there, by the word of whoever kept it before us.
+pub async fn linked_since(connection: &mut PgConnection, did: &Did, since: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let statement = "update identity.account set created_at = $2 where did = $1";
+    sqlx::query(statement).bind(did.as_str()).bind(since).execute(connection).await?;
+    Ok(())
+}
+
+/// The links of a user and of an account, which are one if they are each other's, held until the transaction ends.
+pub async fn of_either(connection: &mut PgConnection, user_id: &str, did: &Did) -> Result<Vec<Account>, sqlx::Error> {
+    sqlx::query_as("select * from identity.account where user_id = $1 or did = $2 order by user_id for update")
+        .bind(user_id)
+        .bind(did.as_str())
+        .fetch_all(connection)
+        .await
+}
+
 /// Takes a link away. Whether there was one.
 pub async fn unlink(connection: &mut PgConnection, did: &Did) -> Result<bool, sqlx::Error> {
     let done =

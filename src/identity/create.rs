@@ -224,6 +224,8 @@ impl Creator<'_> {
                 break;
             }
         }
+        // The PDS said no each time: there is nothing to be found.
+        pending::forget(&mut *self.pool.acquire().await?, user_id).await?;
         let (handle, why) = last.expect("there is at least one attempt");
         Err(Error::Handle { handle, why })
     }

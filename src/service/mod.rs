@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod backfill;
+pub mod import;
 pub mod invites;
 pub mod isolation;
 pub mod lead;

@@ -2,12 +2,12 @@
 
 use anyhow::bail;
 use serde::Serialize;
-use url::Url;
 
 use crate::cli::changing::Changing;
 use crate::cli::flags::Global;
 use crate::cli::table::print_json;
 use crate::event::{Did, Handle};
+use crate::identity::endpoint;
 use crate::service::origin::{self as links, LinkWish, said};
 use crate::service::{self};
 
@@ -53,17 +53,6 @@ pub(super) struct UnlinkArgs {
     json: bool,
 }
 
-/// The endpoint of a PDS, without what follows the host.
-pub(super) fn endpoint(text: &str) -> Result<String, String> {
-    let wrong = || format!("{text:?} is not the endpoint of a PDS; write it like https://pds.example.org");
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    let plain = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
-    if !plain || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong());
-    }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
-}
-
 #[derive(Serialize)]
 struct Outcome<'a> {
     change: &'a str,
@@ -103,18 +92,4 @@ pub(super) async fn unlink(global: &Global, args: UnlinkArgs) -> anyhow::Result<
     println!("{did} is not user {}'s any more", gone.user_id);
     println!("{}", changing.told(in_log));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::endpoint;
-
-    #[test]
-    fn an_endpoint_is_a_host_and_nothing_behind_it() {
-        assert_eq!(endpoint("https://PDS.example.org/"), Ok("https://pds.example.org".to_owned()));
-        assert_eq!(endpoint("http://127.0.0.1:2583"), Ok("http://127.0.0.1:2583".to_owned()));
-        for odd in ["pds.example.org", "ws://pds.example.org", "https://a.example/xrpc", "https://u@a.example", ""] {
-            assert!(endpoint(odd).is_err(), "{odd}");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod create;
 mod health;
+mod import;
 mod key;
 mod link;
 mod list;
@@ -35,6 +36,8 @@ enum IdentityCommand {
     List(list::ListArgs),
     /// Show one account: its link, which secrets we hold of it under which keys, and how acting for it goes
     Show(show::ShowArgs),
+    /// Take over links and passwords from another app's table userAtprotoIdentities; exit code 1 when lines were refused
+    Import(import::ImportArgs),
     /// Forget everything that lets us act for an account, because its user takes it over
     Release(release::ReleaseArgs),
     /// Keys that seal what our users' accounts entrust to us
@@ -54,6 +57,7 @@ pub(super) async fn run(global: &Global, args: IdentityArgs) -> anyhow::Result<E
         IdentityCommand::Unlink(args) => link::unlink(global, args).await?,
         IdentityCommand::List(args) => list::run(global, args).await?,
         IdentityCommand::Show(args) => show::run(global, args).await?,
+        IdentityCommand::Import(args) => return import::run(global, args).await,
         IdentityCommand::Release(args) => return release::run(global, args).await,
         IdentityCommand::Key(args) => key::run(args)?,
         IdentityCommand::RotateKeys(args) => return rotate::run(global, args).await,

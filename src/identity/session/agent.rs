@@ -58,7 +58,12 @@ impl Agent {
 
     /// Whether it lets us in, as was found.
     pub fn set_dead(&self, dead: bool) {
-        self.memory().dead = dead;
+        let mut memory = self.memory();
+        memory.dead = dead;
+        if dead {
+            // The next success is news.
+            (memory.use_noted, memory.trouble_noted) = (None, None);
+        }
     }
 
     /// How many turns were taken so far.

@@ -28,25 +28,30 @@ pub struct LinkWish {
 /// Either is linked with somebody else; the database did not do it.
 pub async fn link(pool: &PgPool, wish: &LinkWish, who: &str, why: Option<&str>) -> anyhow::Result<i64> {
     let mut tx = pool.begin().await.context("the link cannot be written")?;
-    let number = link_in(&mut tx, wish, who, why).await?;
+    let number = match link_within(&mut tx, wish, who, why).await {
+        Ok(number) => number,
+        Err(error @ LinkError::Taken(_)) => return Err(error.into()),
+        Err(error) => return Err(anyhow::Error::from(error).context("the link cannot be written")),
+    };
     tx.commit().await.context("the link cannot be written")?;
     Ok(number)
 }
 
-/// The same in a transaction of the caller's, who has more to write beside the link.
+/// The same, in a transaction of the caller's.
 ///
 /// # Errors
 /// As [`link`].
-pub async fn link_in(tx: &mut PgConnection, wish: &LinkWish, who: &str, why: Option<&str>) -> anyhow::Result<i64> {
+pub async fn link_within(
+    connection: &mut PgConnection,
+    wish: &LinkWish,
+    who: &str,
+    why: Option<&str>,
+) -> Result<i64, LinkError> {
     let LinkWish { user_id, did, pds, handle, custodial } = wish;
-    match identity::link(&mut *tx, user_id, did, handle.as_ref(), pds, *custodial).await {
-        Ok(()) => {}
-        Err(error @ LinkError::Taken(_)) => return Err(error.into()),
-        Err(error) => return Err(anyhow::Error::from(error).context("the link cannot be written")),
-    }
+    identity::link(connection, user_id, did, handle.as_ref(), pds, *custodial).await?;
     let told = format!("user {user_id}, on {pds}");
     let why = why.map_or(told.clone(), |why| format!("{why} ({told})"));
-    lists::note(tx, did, ListChange::Link, who, &why).await.context("the link cannot be noted")
+    Ok(lists::note(connection, did, ListChange::Link, who, &why).await?)
 }
 
 /// A link that was taken away.

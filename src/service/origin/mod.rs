@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 pub use desk::Desk;
 pub use explain::{Explanation, Facts, Looked, Ruling, explain, stored};
-pub use links::{LinkWish, Unlinked, link, link_in, unlink};
+pub use links::{LinkWish, Unlinked, link, link_within, unlink};
 
 use crate::event::{Did, ListChange};
 use crate::identity::{self, Account};
