@@ -734,4 +734,26 @@ async fn a_serving_process_confirms_over_the_network_and_is_killed_in_its_middle
     let shown = executable::run(world.db.url().expose(), &["status"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("publishing   4 records; intents: 3 confirmed; "), "{shown}");
+
+    // What the PDS took long ago and never comes is told.
+    world
+        .run(
+            "insert into publish.intent (record_id, action, draft, digest, state, cid, rev, acknowledged_at)
+             select id, 'put', '{}', '', 'acknowledged', 'bafynever', 'jzzzzzzzzzzzz', now() - interval '1 day'
+             from publish.record where rkey = 'wished0'",
+        )
+        .await;
+    eventually("it is counted as unseen, and told", LIMIT, async || {
+        let (unseen, log) = (running.metric("almanac_publisher_unseen_intents").await, running.running.log());
+        if unseen == Some(1.0) && log.contains("our own stream does not show") {
+            Ok(())
+        } else {
+            Err(format!("{unseen:?}\n{log}"))
+        }
+    })
+    .await;
+    assert!(running.metric("almanac_publisher_unseen_oldest_seconds").await > Some(86_000.0));
+    let shown = executable::run(world.db.url().expose(), &["status"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("unseen       1 that PDSes took") && shown.contains(&uri.to_string()), "{shown}");
 }
