@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::attempt::{self, LEASE, Place};
 use super::audit::{self, AuditEntry, AuditOutcome};
 use super::hosts::Hosts;
+use super::retry::Trouble;
 use super::{
     Action, IntentState, Kind, PublishOptions, PublisherParts, RecordView, Wish, WishError, metric, store, tid,
 };
@@ -75,34 +76,57 @@ impl Publisher {
         metric::wished(stored.as_ref().err());
         let stored = stored?;
         crash_point("publish.intent_stored");
+        let mut tried = false;
         if stored.leased {
-            let (inner, place) = (self.inner.clone(), Place::take(&self.inner, &stored.pds));
-            let intent = stored.intent;
-            // A task of its own: an app that hangs up does not leave a write in its middle.
-            let attempt = tokio::spawn(async move { attempt::run(&inner, intent, place).await });
-            let _late = timeout_at(until, attempt).await;
+            self.attempt(stored.intent, &stored.pds, until).await;
+            tried = true;
         } else {
             self.inner.wake.notify_one();
         }
-        self.answer(&stored, until).await
-    }
-
-    /// Looks how far it is, and waits while an earlier wish of the same record is in its way.
-    async fn answer(&self, stored: &Stored, until: Instant) -> Result<RecordView, WishError> {
         loop {
-            let mut connection = self.inner.parts.pool.acquire().await?;
-            let view = store::by_id(&mut connection, stored.record).await?;
+            let view = store::by_id(&mut *self.inner.parts.pool.acquire().await?, stored.record).await?;
             let view = view.ok_or_else(|| store::damaged("a record was taken away"))?;
             let untried = |intent: &super::IntentView| {
                 intent.id == stored.intent && intent.state.is_open() && intent.trouble.is_none()
             };
-            let waits = !stored.leased && view.intent.as_ref().is_some_and(untried);
-            drop(connection);
-            if !waits || Instant::now() >= until {
+            if tried || !view.intent.as_ref().is_some_and(untried) || Instant::now() >= until {
                 return Ok(view);
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            // An earlier wish of the same record is in the way, and perhaps nobody drains just now.
+            match self.lease_first(stored.record).await? {
+                Some(intent) => {
+                    self.attempt(intent, &stored.pds, until).await;
+                    tried = intent == stored.intent;
+                }
+                None => tokio::time::sleep(LOOK_EVERY).await,
+            }
         }
+    }
+
+    /// Attempts an intent that is leased, and waits for it until then.
+    async fn attempt(&self, intent: i64, pds: &str, until: Instant) {
+        let (inner, place) = (self.inner.clone(), Place::take(&self.inner, pds));
+        // A task of its own: an app that hangs up does not leave a write in its middle.
+        let attempt = tokio::spawn(async move { attempt::run(&inner, intent, place).await });
+        let _late = timeout_at(until, attempt).await;
+    }
+
+    /// Leases the first open intent of a record, if it is due and nobody is at it.
+    async fn lease_first(&self, record: i64) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar(
+            "update publish.intent i set leased_until = clock_timestamp() + make_interval(secs => $2)
+             where i.id = (
+                     select id from publish.intent where record_id = $1 and state in ('wanted', 'attempted')
+                     order by id limit 1
+                 )
+                 and i.state in ('wanted', 'attempted') and i.next_at <= now()
+                 and (i.leased_until is null or i.leased_until <= clock_timestamp())
+             returning i.id",
+        )
+        .bind(record)
+        .bind(LEASE.as_secs_f64())
+        .fetch_optional(&self.inner.parts.pool)
+        .await
     }
 
     /// A record by the app's name for it.
@@ -344,8 +368,9 @@ async fn insert(
         audit::settled(connection, *id, AuditOutcome::Failed, &[], None).await?;
     }
     let row = sqlx::query(
-        "insert into publish.intent (record_id, action, draft, digest, if_match, creates, acting_user, grant_id, leased_until)
-         values ($1, $2, $3, $4, $5, $6, $7, $8,
+        "insert into publish.intent (record_id, action, draft, digest, if_match, creates, acting_user, grant_id,
+             trouble, trouble_detail, leased_until)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $11, $12,
              case when $9 and not exists (
                  select from publish.intent where record_id = $1 and state in ('wanted', 'attempted')
              ) then clock_timestamp() + make_interval(secs => $10) end)
@@ -361,6 +386,8 @@ async fn insert(
     .bind(wish.acting.as_ref().map(|acting| acting.grant_id))
     .bind(leases)
     .bind(LEASE.as_secs_f64())
+    .bind((!leases).then_some(Trouble::Unreachable.as_str()))
+    .bind((!leases).then_some("the PDS did not answer lately, and somebody finds out already when it does again"))
     .fetch_one(&mut *connection)
     .await?;
     let intent = row.try_get(0)?;
