@@ -28,7 +28,26 @@ create table identity.session (
     -- untried | ok | unreachable | dead: dead needs somebody to do something.
     health text not null default 'untried' check (health in ('untried', 'ok', 'unreachable', 'dead')),
     health_detail text,
-    health_at timestamptz
+    health_at timestamptz,
+    -- While it is dead: how often it was tried in vain, and from when on it may be tried again.
+    refusals integer not null default 0,
+    retry_at timestamptz,
+    -- When we last acted for it, to within some minutes.
+    used_at timestamptz
+);
+
+-- Accounts that are being made: the password is kept before the PDS is asked, so that an account whose making was not
+-- answered is found again, and not made twice.
+create table identity.pending_account (
+    user_id text collate "C" primary key,
+    handle text not null,
+    email text not null,
+    -- The password, bound to user and handle.
+    envelope text not null,
+    key_id text collate "C" not null,
+    -- Whether the PDS may have got the request.
+    asked boolean not null default false,
+    created_at timestamptz not null default now()
 );
 
 create schema publish;
@@ -57,14 +76,17 @@ create table publish.record (
     -- Somebody changed or deleted it otherwise than through us: when we saw that, and which version it made.
     edited_elsewhere_at timestamptz,
     edited_elsewhere_cid text collate "C",
+    -- The log shows a version that an attempt without an answer may have made: it is judged when that attempt is settled.
+    held_back boolean not null default false,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     unique (did, collection, rkey)
 );
+create index record_held_back on publish.record (id) where held_back;
 create unique index record_by_client_key on publish.record (user_id, collection, client_key) where client_key is not null;
 
--- A wish: what a record shall become. States as in the issue of a letter: wanted → attempted → acknowledged → confirmed, or
--- conflict, refused; superseded when a later wish of the same record came before it was attempted.
+-- A wish: what a record shall become. wanted → attempted → acknowledged → confirmed, or conflict, or refused; superseded when
+-- a later wish for the same record came before it was sent.
 create table publish.intent (
     id bigint generated always as identity primary key,
     record_id bigint not null references publish.record (id),
@@ -75,6 +97,9 @@ create table publish.intent (
     digest bytea not null,
     -- The version that the app edited, if it said so.
     if_match text collate "C",
+    -- The record was not there when this was wished: it is to be made. Otherwise a record that is gone was deleted elsewhere,
+    -- and is not made again.
+    creates boolean not null default false,
     state text not null default 'wanted'
         check (state in ('wanted', 'attempted', 'acknowledged', 'confirmed', 'conflict', 'refused', 'superseded')),
     -- Whether an attempt may have reached the PDS without our hearing the answer.
@@ -119,6 +144,12 @@ create table publish.checkpoint (
 );
 insert into publish.checkpoint default values;
 
+-- Accounts whose records were looked for in the whole log, once, after they were linked. It goes with the link.
+create table publish.adopted (
+    did text collate "C" primary key references identity.account (did) on delete cascade,
+    adopted_at timestamptz not null default now()
+);
+
 -- Who may write in whose name.
 create table publish.grant (
     id bigint generated always as identity primary key,
@@ -154,6 +185,7 @@ create table publish.audit (
     cid text collate "C"
 );
 create index audit_by_owner on publish.audit (owner_did, id);
+create index audit_by_uri on publish.audit (uri, id);
 create index audit_by_intent on publish.audit (intent_id);
 
 create schema api;

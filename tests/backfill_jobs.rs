@@ -158,6 +158,16 @@ async fn a_busy_host_is_left_out() {
     assert_eq!(jobs.iter().map(|job| &job.did).collect::<Vec<_>>(), [&did(2)]);
 }
 
+/// Lets a job that failed because of its host rest for so long.
+async fn fail_until(pool: &PgPool, did: &Did, rest: Duration) {
+    sqlx::query("update source.backfill_job set not_before = now() + make_interval(secs => $2) where did = $1 and state = 'failed'")
+        .bind(did.as_str())
+        .bind(rest.as_secs_f64())
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_host_that_fails_on_and_on_is_named_and_asked_again_for_ever() {
     let test = TestDb::fresh().await;
@@ -198,6 +208,10 @@ async fn a_host_that_fails_on_and_on_is_named_and_asked_again_for_ever() {
         }
     };
     finish(pool, &job.did, Outcome::FetchedSparse, Some("bad"), None, (5, 1)).await.unwrap();
+    // One that was mentioned again meanwhile, and would rest for a minute, is among them.
+    let other = if job.did == did(1) { did(2) } else { did(1) };
+    fail_until(pool, &other, Duration::from_secs(3_600)).await;
+    ask(pool, &[JobRequest::new(other, Reason::Coverage)]).await;
     host_answered(pool, "bad").await.unwrap();
     assert_eq!(counts(pool).await.unwrap().failed, 0);
     assert_eq!(claim(pool, 9, &[]).await.unwrap().len(), 1);

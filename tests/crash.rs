@@ -378,6 +378,8 @@ fn named(folder: &Path, names: &mut BTreeSet<String>) {
 fn every_crash_point_is_visited() {
     let mut names = BTreeSet::new();
     named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+    // The tests of publishing visit these.
+    names.retain(|name| !name.starts_with("publish."));
     let visited: BTreeSet<String> = FOLLOWING.iter().chain(REPAIRING).map(|(at, _)| split(at).0.to_owned()).collect();
     assert_eq!(visited, names);
 }

@@ -10,8 +10,23 @@ use axum::response::{IntoResponse, Response};
 use super::xrpc::XrpcError;
 use crate::telemetry::{register_counter, register_gauge, register_histogram};
 
-const ENDPOINTS: [&str; 6] = ["listEvents", "getEvent", "listRsvps", "getStatus", "home", "other"];
-const OUTCOMES: [&str; 5] = ["ok", "invalid", "not_found", "unavailable", "failed"];
+const ENDPOINTS: [&str; 14] = [
+    "listEvents",
+    "getEvent",
+    "listRsvps",
+    "getStatus",
+    "home",
+    "other",
+    "v1_openapi",
+    "v1_user",
+    "v1_record",
+    "v1_records",
+    "v1_intent",
+    "v1_grants",
+    "v1_audit",
+    "v1_other",
+];
+const OUTCOMES: [&str; 8] = ["ok", "accepted", "invalid", "denied", "not_found", "conflict", "unavailable", "failed"];
 
 pub(super) const REQUESTS: &str = "almanac_api_requests_total";
 pub(super) const REQUEST_SECONDS: &str = "almanac_api_request_seconds";
@@ -46,6 +61,16 @@ pub(super) async fn counted(request: Request, next: Next) -> Response {
 fn endpoint(path: Option<&str>) -> &'static str {
     match path {
         Some("/") => "home",
+        Some(path) if path.starts_with("/v1/") => match path.rsplit_once('/') {
+            Some((_, "openapi.json")) => "v1_openapi",
+            Some(("/v1/users", _)) => "v1_user",
+            Some(("/v1/intents", _)) => "v1_intent",
+            Some((_, "{client_key}")) => "v1_record",
+            Some((_, "events" | "rsvps")) => "v1_records",
+            Some((_, "grants" | "{id}")) => "v1_grants",
+            Some((_, "audit")) => "v1_audit",
+            _ => "v1_other",
+        },
         Some(path) => match path.strip_prefix("/xrpc/events.almanac.") {
             Some(name) => ENDPOINTS.iter().find(|e| **e == name).copied().unwrap_or("other"),
             None => "other",
@@ -56,8 +81,11 @@ fn endpoint(path: Option<&str>) -> &'static str {
 
 fn outcome(status: StatusCode) -> &'static str {
     match status.as_u16() {
+        202 => "accepted",
         0..400 => "ok",
+        401 | 403 => "denied",
         404 => "not_found",
+        409 => "conflict",
         400..500 => "invalid",
         503 => "unavailable",
         _ => "failed",

@@ -19,7 +19,9 @@ pub mod public;
 mod queries;
 mod serve;
 mod state;
+pub mod token;
 mod upstream;
+pub mod v1;
 mod xrpc;
 
 pub use health::{Check, Health};

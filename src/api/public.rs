@@ -1,4 +1,4 @@
-//! The public listener: XRPC queries for apps, and a page that says what is here.
+//! The public listener: XRPC queries for everybody, what apps do in their users' names, and a page that says what is here.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tower_http::cors::{Any, CorsLayer};
 use super::queries::{get_event_query, get_status_query, list_events_query, list_rsvps_query};
 pub use super::state::PublicState;
 use super::xrpc::XrpcError;
-use super::{home, measure};
+use super::{home, measure, v1};
 
 /// How long a request may take, all told. Beyond the limits that the queries keep themselves.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -24,7 +24,8 @@ pub fn router(state: PublicState) -> Router {
         .allow_methods([Method::GET, Method::HEAD])
         .allow_headers(Any)
         .max_age(Duration::from_secs(86_400));
-    Router::new()
+    let v1 = state.v1.clone().map(v1::router);
+    let public = Router::new()
         .route("/", get(home::home))
         .route("/xrpc/events.almanac.listEvents", get(list_events_query))
         .route("/xrpc/events.almanac.getEvent", get(get_event_query))
@@ -40,5 +41,9 @@ pub fn router(state: PublicState) -> Router {
         .layer(from_fn_with_state(REQUEST_LIMIT, measure::within))
         .layer(from_fn(measure::counted))
         .layer(cors)
-        .with_state(state)
+        .with_state(state);
+    match v1 {
+        Some(v1) => public.merge(v1),
+        None => public,
+    }
 }

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use tokio::sync::Mutex;
 
 use super::upstream::Upstreams;
+use super::v1::V1State;
 use super::xrpc::XrpcError;
 use crate::event::Environment;
 use crate::projection::query::{IndexStatus, status};
@@ -21,12 +22,18 @@ pub struct PublicState {
     pub(super) environment: Environment,
     pub(super) upstreams: Upstreams,
     pub(super) recent: Arc<RecentStatus>,
+    pub(super) v1: Option<V1State>,
 }
 
 impl PublicState {
     /// `pool` serves reads only: its size bounds how many questions Postgres works on at once.
     pub fn new(pool: PgPool, environment: Environment, upstreams: Upstreams) -> Self {
-        PublicState { pool, environment, upstreams, recent: Arc::default() }
+        PublicState { pool, environment, upstreams, recent: Arc::default(), v1: None }
+    }
+
+    /// Also with what apps do in their users' names.
+    pub fn with_v1(self, v1: V1State) -> Self {
+        PublicState { v1: Some(v1), ..self }
     }
 }
 

@@ -52,6 +52,11 @@ impl XrpcError {
         XrpcError { status: StatusCode::SERVICE_UNAVAILABLE, error: "ServiceUnavailable", message: message.into() }
     }
 
+    /// Status, word, and the same for people.
+    pub(super) fn parts(self) -> (StatusCode, &'static str, String) {
+        (self.status, self.error, self.message)
+    }
+
     fn internal() -> Self {
         XrpcError {
             status: StatusCode::INTERNAL_SERVER_ERROR,

@@ -39,7 +39,8 @@ impl Changing {
     }
 }
 
-fn user_at_host() -> String {
+/// Who runs this command, for tables that people read.
+pub(super) fn user_at_host() -> String {
     let uid = getuid();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name);
     let host = nix::unistd::gethostname().ok().map(|host| host.to_string_lossy().into_owned());

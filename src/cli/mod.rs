@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand.
 //!
-//! In: arguments. Out: results on stdout, everything else on stderr, and an exit code: 0 done, 1 failed, 2 wrong usage.
+//! In: arguments. Out: results on stdout, everything else on stderr, and an exit code: 0 done, 1 failed, 2 wrong usage; `publish` also 3: it is safe and waits.
 //! Never: work that a room should do.
 
 mod backfill;
@@ -14,10 +14,14 @@ mod devnet;
 mod doctor;
 mod events;
 mod flags;
+mod grants;
 mod identity;
 mod migrate;
+mod openapi;
 mod origin;
+mod pds;
 mod postgres;
+mod publish;
 mod purge;
 mod quarantine;
 mod rebuild;
@@ -26,6 +30,7 @@ mod replay;
 mod serve;
 mod status;
 mod table;
+mod tokens;
 mod trace;
 mod verify;
 mod verify_coverage;
@@ -69,6 +74,16 @@ enum Command {
     Origin(origin::OriginArgs),
     /// Which network accounts are our users'
     Identity(identity::IdentityArgs),
+    /// Publish, edit and delete events and RSVPs in a user's name
+    Publish(publish::PublishArgs),
+    /// Who may write in whose name, and who did
+    Grants(grants::GrantsArgs),
+    /// Who may ask and publish over HTTP
+    Tokens(tokens::TokensArgs),
+    /// The PDS beside us: invite codes
+    Pds(pds::PdsArgs),
+    /// Print what apps can do over HTTP, as an OpenAPI document
+    Openapi,
     /// Record what relays and PDSes send into a dump
     Record(record::RecordArgs),
     /// Print what recorded frames say, as JSON lines; needs no database
@@ -133,6 +148,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::VerifyCoverage(args) => return verify_coverage::run(&global, args).await,
         Command::Origin(args) => return origin::run(&global, args).await,
         Command::Identity(args) => return identity::run(&global, args).await,
+        Command::Publish(args) => return publish::run(&global, args).await,
+        Command::Openapi => openapi::run()?,
+        Command::Grants(args) => return grants::run(&global, args).await,
+        Command::Tokens(args) => return tokens::run(&global, args).await,
+        Command::Pds(args) => pds::run(&global, args).await?,
         Command::Record(args) => {
             let settings = global
                 .settings(args.ca_file.iter().map(|f| ("source.ca_file", "ca-file", vec![f.display().to_string()])))?;

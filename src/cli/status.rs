@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::flags::Global;
 use super::table::{print_json, table};
 use crate::projection::{checksum, query};
+use crate::publisher::Publishing;
 use crate::service::{self, overview};
 
 #[derive(clap::Args)]
@@ -61,7 +62,7 @@ pub(super) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<()>
         rsvps: index.rsvps,
         log_position: index.log_position,
         projection_position: index.projection_position,
-        overview: overview::overview(db.pool()).await?,
+        overview: overview::overview(db.pool(), settings.publish.unseen_after).await?,
         upstreams: index.cursors.into_iter().map(upstream).collect(),
         checksum: if args.checksum { Some(checksum(db.pool()).await?) } else { None },
     };
@@ -104,6 +105,7 @@ fn print_overview(overview: &overview::Overview) {
         let bytes = indicatif::HumanBytes(overview.quarantine.bytes.unsigned_abs());
         println!("quarantine   {} ({bytes})", counts(&overview.quarantine.records));
     }
+    print_publishing(&overview.publishing);
     let time = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     if !overview.gaps.is_empty() {
         let mut table = table(&["gap", "upstream", "noted", "from", "to", "queued", "why"]);
@@ -120,5 +122,29 @@ fn print_overview(overview: &overview::Overview) {
             table.add_row([&host.host, &time(host.parked_until), &host.failures.to_string(), &host.last_error]);
         }
         println!("{table}");
+    }
+}
+
+/// Nothing where nothing is published.
+fn print_publishing(publishing: &Publishing) {
+    if publishing.records == 0 && publishing.intents.is_empty() {
+        return;
+    }
+    let intents: Vec<String> = publishing.intents.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let (intents, lag) = (intents.join(", "), publishing.reconcile_lag);
+    let intents = if intents.is_empty() { "no intents".to_owned() } else { format!("intents: {intents}") };
+    println!("publishing   {} records; {intents}; {lag} log events behind", publishing.records);
+    let unseen = &publishing.unseen;
+    if let Some(oldest) = &unseen.oldest {
+        println!(
+            "unseen       {} that PDSes took, the oldest {} s ago: {oldest}",
+            unseen.intents, unseen.oldest_seconds
+        );
+        println!(
+            "             Look for a relay that is dead or late, an account that may not enter (`origin explain`),"
+        );
+        println!(
+            "             a PDS, relay or PLC directory of another environment (`doctor`), or `trace` the record."
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Tables for people.
 
+use chrono::{DateTime, Utc};
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 
 /// One line under the heads, none between rows: as many rows on a screen as it has lines.
@@ -10,6 +11,11 @@ pub(super) fn table(heads: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic).set_header(heads.to_vec());
     table
+}
+
+/// A moment, to the minute.
+pub(super) fn minute(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// Prints a value as one JSON document.

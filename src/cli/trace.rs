@@ -9,6 +9,7 @@ use super::table::{print_json, table};
 use crate::effects::Explained;
 use crate::event::AtUri;
 use crate::projection::TraceWord;
+use crate::publisher::Published;
 use crate::service;
 use crate::service::overview::AccountOverview;
 use crate::service::trace::{Life, life};
@@ -80,6 +81,69 @@ fn print_life(life: &Life) {
         println!("{table}");
     }
     print_effects(&life.effects);
+    if let Some(published) = &life.publishing {
+        print_publishing(published);
+    }
+}
+
+fn print_publishing(published: &Published) {
+    let record = &published.record;
+    let key = record.client_key.as_deref().map_or("found on its PDS".to_owned(), |key| format!("client key {key}"));
+    let version = match (&record.cid, record.deleted) {
+        (_, true) => "deleted".to_owned(),
+        (Some(cid), false) => format!("at {cid}"),
+        (None, false) => "no version known".to_owned(),
+    };
+    let rev = record.rev.as_deref().map_or(String::new(), |rev| format!(", rev {rev}"));
+    println!("published for user {} ({key}), {version}{rev}", record.user_id);
+    if let Some(at) = record.edited_elsewhere_at {
+        let what =
+            record.edited_elsewhere_cid.as_deref().map_or("deleted".to_owned(), |cid| format!("edited to {cid}"));
+        println!("  {what} otherwise than through us, seen {}", minute(at));
+    }
+    if record.held_back {
+        println!(
+            "  the log shows a version that an attempt without an answer may have made; it waits for that to be settled"
+        );
+    }
+    if !published.intents.is_empty() {
+        let mut table =
+            table(&["intent", "what", "state", "wished", "by", "attempts", "cid", "rev", "confirmed at", "trouble"]);
+        for intent in &published.intents {
+            let maybe = if intent.maybe_written { " (maybe written)" } else { "" };
+            let trouble = [&intent.trouble, &intent.trouble_detail].into_iter().flatten().cloned().collect::<Vec<_>>();
+            let conflict = intent.conflict.as_ref().map(|conflict| format!(" {conflict}")).unwrap_or_default();
+            table.add_row([
+                intent.id.to_string(),
+                intent.action.clone(),
+                intent.state.clone() + maybe,
+                intent.created_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                intent.acting_user.clone().unwrap_or_default(),
+                intent.attempts.to_string(),
+                intent.cid.clone().unwrap_or_default(),
+                intent.rev.clone().unwrap_or_default(),
+                intent.confirmed_position.map_or(String::new(), |position| format!("position {position}")),
+                trouble.join(": ") + &conflict,
+            ]);
+        }
+        println!("{table}");
+    }
+    if !published.audit.is_empty() {
+        let mut table = table(&["in its owner's name", "by", "what", "grant", "intent", "changed", "outcome", "cid"]);
+        for entry in &published.audit {
+            table.add_row([
+                entry.at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                entry.acting_user.clone(),
+                entry.action.clone(),
+                entry.grant_id.map_or(String::new(), |id| id.to_string()),
+                entry.intent_id.map_or(String::new(), |id| id.to_string()),
+                entry.changed.join(", "),
+                entry.outcome.clone(),
+                entry.cid.clone().unwrap_or_default(),
+            ]);
+        }
+        println!("{table}");
+    }
 }
 
 fn print_effects(effects: &Explained) {

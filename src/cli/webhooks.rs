@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::flags::Global;
-use super::table::{print_json, table};
+use super::table::{minute, print_json, table};
 use crate::config::Settings;
 use crate::effects::{self, Standing, Tested};
 use crate::network::Network;
@@ -151,10 +151,6 @@ async fn list(mut settings: Settings, json: bool) -> anyhow::Result<()> {
     println!("{table}");
     println!("{lag_events} events of the log were not looked at yet");
     Ok(())
-}
-
-fn minute(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 async fn dead(mut settings: Settings, webhook: Option<&str>, limit: i64, json: bool) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::layers::{ConfigError, Layers};
+use crate::network::ServiceUrl;
 
 /// Where a secret is.
 #[derive(Clone, Debug)]
@@ -107,8 +108,9 @@ pub(super) fn own_pds(layers: &Layers) -> Result<OwnPds, ConfigError> {
             return Err(layers.refuse("pds.handle_domain", why));
         }
     };
+    let url = layers.text("pds.url").map(ServiceUrl::parse).transpose().map_err(|e| layers.refuse("pds.url", e))?;
     Ok(OwnPds {
-        url: layers.text("pds.url").map(|url| url.trim_end_matches('/').to_owned()),
+        url: url.map(|url| url.as_str().to_owned()),
         handle_domain: domain,
         admin_password: SecretFrom::either(layers, "pds.admin_password", "pds.admin_password_file")?,
         invite_code: layers.text("pds.invite_code").map(Into::into),

@@ -19,7 +19,7 @@ use crate::db::{DatabaseUrl, Target};
 use crate::decode::Level;
 use crate::event::{Did, Environment, EnvironmentKind};
 use crate::filter::{CollectionSet, DidRule, DidSet, Places, Policy};
-use crate::network::NetworkOptions;
+use crate::network::{NetworkOptions, authority};
 use crate::source::relay::{ExtraCa, RelayUrl};
 use crate::telemetry::LogFormat;
 
@@ -56,7 +56,7 @@ pub struct Settings {
     pub verify: Option<Level>,
     /// DID documents that are used instead of looking them up.
     pub did_docs: Option<PathBuf>,
-    /// How other people's hosts are asked. The relays and PDSes above are named in it.
+    /// How other people's hosts are asked. The relays and PDSes above and our own PDS are named in it.
     pub network: NetworkOptions,
     /// Files of the lists, watched while serving.
     pub allow_file: Option<PathBuf>,
@@ -142,8 +142,10 @@ impl Settings {
         let extra_ca = parse("source.ca_file")
             .map(|path| ExtraCa::load(Path::new(path)).map_err(|e| layers.refuse("source.ca_file", e)))
             .transpose()?;
+        let own_pds = identity::own_pds(layers)?;
+        let named = relays.iter().chain(&pdses).map(|url| url.name().into());
         let network = NetworkOptions {
-            named: relays.iter().chain(&pdses).map(|url| url.name().into()).collect(),
+            named: named.chain(own_pds.url.as_deref().and_then(authority)).collect(),
             extra_roots: extra_ca.iter().flat_map(ExtraCa::certificates).cloned().collect(),
             ..super::network::options(layers)?
         };
@@ -182,7 +184,7 @@ impl Settings {
             environment,
             places: Arc::new(places),
             pds_env_file: parse("pds.env_file").map(PathBuf::from),
-            own_pds: identity::own_pds(layers)?,
+            own_pds,
             identity: identity::identity(layers)?,
             publish: publish::settings(layers)?,
             isolation: isolation::settings(layers)?,

@@ -17,4 +17,4 @@ pub use environment::{EnvironmentError, check, stamp, stamped};
 pub use live_records::live_records_without;
 pub use purge::{PurgeEntry, Purged, hold_still, purge, purgeable, purges_of};
 pub use reader::{head, read, records_at};
-pub use told::{Told, told_about, told_after, told_at};
+pub use told::{NewestWords, Told, newest_words, records_of, told_about, told_after, told_at};

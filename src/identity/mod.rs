@@ -6,15 +6,20 @@
 //! guess that two are the same because their names are; a secret in a log line, an error or `Debug`.
 
 mod account;
+mod create;
 pub mod credential;
 mod endpoint;
+mod handle;
 pub mod import;
+mod pending;
 pub mod rotate;
 mod session;
 mod standing;
 pub mod vault;
 
 pub use account::{Account, LinkError, all, link, linked_since, moved, of_did, of_either, of_user, release, unlink};
+pub use create::{CreateError, Creator, HostDescription, Naming, NewAccount, keep};
 pub use endpoint::endpoint;
-pub use session::{ActError, Acting, Keeper, Session, Sessions};
+pub use session::health::{self, Health, refresh_gauges, register_metrics};
+pub use session::{ActError, Acting, Custodial, Keeper, MayWrite, Session, Sessions};
 pub use standing::{SessionStanding, Standing, find, standing};

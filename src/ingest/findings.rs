@@ -44,8 +44,11 @@ impl Judge {
                 }
             }
             Finding::Complete { did, rev, data, upstream, verification, gone, asked_at, stored } => {
-                batch.acks.push(stored);
-                if self.known.contains_key(&did) && self.keeps(policy, did.as_str()) {
+                if self.known.contains_key(&did) {
+                    if !self.keeps(policy, did.as_str()) {
+                        // Not acknowledged: whoever fetched it learned too late, or not at all, that it may not enter.
+                        return;
+                    }
                     let stamp = self.stamp(did.as_str(), self.decide(policy, None, did.as_str()));
                     let way = Way::found(&upstream, now);
                     for (collection, rkey) in gone {
@@ -56,6 +59,7 @@ impl Judge {
                     self.reached(&did, rev, data, batch);
                     self.shown_by_host(policy, &did, (asked_at, now), &upstream, batch);
                 }
+                batch.acks.push(stored);
             }
             Finding::Unchanged { did, rev, upstream, asked_at, stored } => {
                 batch.acks.push(stored);
@@ -93,6 +97,12 @@ impl Judge {
                 self.identified(policy, &document, handle, time, now, batch)
             }
             Finding::NoIdentity { did, why } => self.unidentified(policy, &did, &why, now, batch),
+            Finding::Doubted { did } => {
+                if let Some(known) = self.known.get_mut(&did) {
+                    known.doubted = true;
+                    self.look_up_again(&did, batch);
+                }
+            }
             Finding::Refused { did, decision, upstream, pds } => {
                 let Standing::Refused(refusal) = decision.standing else { return };
                 // Its frames are there, or will be once they are let go: they tell more.
@@ -175,6 +185,15 @@ impl Judge {
         let did = &document.did;
         let directory = self.directory_of(did);
         let Some(known) = self.known.get_mut(did) else { return };
+        // Several look at once, and whoever looked first may tell last.
+        if known.who.as_ref().is_some_and(|who| time < who.read_at && who.read_at <= now) {
+            known.asked &= found == FoundHandle::Unsaid;
+            known.answered_at = known.answered_at.max(Some(time));
+            if known.identity_due {
+                self.ask(did, batch);
+            }
+            return;
+        }
         let key = document.key.as_ref().and_then(|text| PublicKey::read(text).ok()).map(Arc::new);
         let found_unsaid = found == FoundHandle::Unsaid;
         let moved = known.who.as_ref().is_some_and(|who| who.pds != document.pds);
@@ -190,6 +209,7 @@ impl Judge {
         known.identity_due = found_unsaid;
         let tell = !found_unsaid && before.as_ref() != Some(&handle);
         let was_missing = std::mem::take(&mut known.missing);
+        known.doubted = false;
         known.who = Some(Who {
             key,
             pds: document.pds.clone(),
@@ -202,7 +222,8 @@ impl Judge {
         let decision = self.settle(policy, did, now, batch);
         if decision.standing.is_kept() && (tell || was_missing) {
             let directory = Arc::new(Upstream::new(UpstreamKind::Directory, directory));
-            let body = Body::Identity { handle: Some(handle.unwrap_or_else(no_handle)), time };
+            // Words about handles are ranked by their time: the one that is believed here must be the latest there.
+            let body = Body::Identity { handle: Some(handle.unwrap_or_else(no_handle)), time: now };
             let (stamp, way) = (self.stamp(did.as_str(), decision), Way::found(&directory, now));
             batch.keep(stamp.observe(policy, did, body, way, Verification::None, None));
         }
@@ -221,11 +242,17 @@ impl Judge {
         known.answered_at = Some(now);
         known.identity_due = false;
         let waits = known.waiting.is_some();
-        if !std::mem::replace(&mut known.missing, true) {
+        let was_missing = std::mem::replace(&mut known.missing, true);
+        let has_job = std::mem::take(&mut known.doubted) || known.who.is_none();
+        if !was_missing {
             tracing::warn!(%did, "nobody knows who this is: {why}");
         }
         batch.touched(did, known);
         self.settle(policy, did, now, batch);
+        if !was_missing && !has_job {
+            // It may have nothing to say for months: a job goes on asking whether the directory knows it again.
+            self.job(did, JobReason::Coverage, batch);
+        }
         if waits {
             // Whoever asked may not be the one who lets frames go.
             self.ask(did, batch);

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chrono::Utc;
 use rand::RngExt;
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -123,8 +122,8 @@ impl Desk {
     }
 
     async fn ask(&self, did: &Did, failures: u32) -> Answer {
-        let document = match self.network.did_document(did, Freshness::Now).await {
-            Ok(document) => document,
+        let (document, time) = match self.network.did_document_read(did, Freshness::Now).await {
+            Ok(read) => read,
             Err(IdentityError::NotFound) if failures + 1 < NOT_FOUND_TRIES => {
                 return Answer::Later(IdentityError::NotFound.to_string());
             }
@@ -134,7 +133,6 @@ impl Desk {
             }
             Err(error) => return Answer::Later(error.to_string()),
         };
-        let time = Utc::now();
         let (handle, unsaid) = match self.network.verified_handle(&document).await {
             Ok(Some(handle)) => (FoundHandle::Leads(handle), None),
             Ok(None) => (FoundHandle::Nowhere, None),

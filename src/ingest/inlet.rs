@@ -116,7 +116,7 @@ pub enum Finding {
         document: Arc<DidDocument>,
         /// What looking in both directions said of its handle.
         handle: FoundHandle,
-        /// When it was read.
+        /// When it was read. What was read before the document that is known counts for nothing.
         time: DateTime<Utc>,
     },
     /// The directory answers that there is no such DID, or that it was given up.
@@ -125,6 +125,11 @@ pub enum Finding {
         did: Did,
         /// In the directory's words.
         why: String,
+    },
+    /// The directory said once that there is no such DID: it is asked again before that is believed.
+    Doubted {
+        /// Whose.
+        did: Did,
     },
     /// An account was offered and is not fetched for whose it is.
     Refused {

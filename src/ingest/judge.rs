@@ -396,7 +396,7 @@ impl Judge {
     }
 
     /// An `#identity` event says "look again"; what it claims by itself counts for nothing.
-    fn look_up_again(&mut self, did: &Did, batch: &mut Batch) {
+    pub(super) fn look_up_again(&mut self, did: &Did, batch: &mut Batch) {
         let known = self.known.get_mut(did).expect("it is in scope");
         known.identity_due = true;
         batch.touched(did, known);

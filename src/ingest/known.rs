@@ -115,6 +115,8 @@ pub struct Known {
     /// Its past is to be fetched once the frames that wait were let go. Not stored: whoever starts asks for all that is not
     /// complete.
     pub is_new: bool,
+    /// A job was told that nobody knows it, and comes again by itself. Not stored.
+    pub doubted: bool,
     /// When the last one had an answer, whatever it was, since this process remembers.
     pub answered_at: Option<DateTime<Utc>>,
     /// For what frames of it went to quarantine last, since this process remembers.

@@ -106,6 +106,7 @@ fn remembered(row: &PgRow) -> Result<(Did, Known), sqlx::Error> {
         waiting: None,
         asked: false,
         is_new: false,
+        doubted: false,
         answered_at: None,
         set_aside: None,
     };

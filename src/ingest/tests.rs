@@ -435,6 +435,36 @@ fn a_did_that_does_not_exist_gets_nothing_in() {
 }
 
 #[test]
+fn an_account_that_the_directory_denies_is_asked_about_until_it_is_back() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    bench.batch.asks.clear();
+    bench.batch.jobs.clear();
+    // What a job was told once is looked into, and hides nobody.
+    bench.find(Finding::Doubted { did: anna.did() });
+    assert_eq!(bench.batch.asks, [anna.did()]);
+    assert!(bench.known(&anna).identity_due && !bench.known(&anna).missing);
+    let denied = || Finding::NoIdentity { did: Did::parse("did:plc:anna").unwrap(), why: "there is none".into() };
+    bench.find(denied());
+    bench.find(denied());
+    assert_eq!(bench.jobs(), [], "the job that was told comes again by itself");
+    // A repository that was read before that was known is not taken, and whoever read it is told so.
+    let acks = bench.batch.acks.len();
+    bench.complete(&anna, anna.rev());
+    assert_eq!(bench.batch.acks.len(), acks);
+    bench.find(anna.identity());
+    bench.complete(&anna, anna.rev());
+    assert_eq!((bench.batch.acks.len(), bench.jobs()), (acks + 1, vec![JobReason::Origin]));
+    bench.find(denied());
+    bench.find(denied());
+    assert_eq!(bench.jobs()[1..], [JobReason::Coverage], "one goes on asking");
+    // Of nobody in scope nothing is looked into.
+    bench.find(Finding::Doubted { did: Did::parse("did:plc:nobody").unwrap() });
+    assert!(!bench.judge.known.contains_key(&Did::parse("did:plc:nobody").unwrap()));
+}
+
+#[test]
 fn a_sync_with_another_tree_is_a_gap() {
     let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
     bench.see(anna.create(EVENT, "one"));
@@ -480,6 +510,47 @@ fn a_stream_says_to_look_again_and_the_directory_says_what_is_there() {
     bench.find(Finding::Identity { document: anna.document(), handle: FoundHandle::Unsaid, time: Utc::now() });
     assert!(bench.known(&anna).identity_due);
     assert_eq!(handles(&bench).len(), 2);
+}
+
+#[test]
+fn of_two_who_looked_the_one_who_looked_last_counts() {
+    let (mut anna, mut bench) = (Author::new("anna"), Bench::new());
+    bench.see(anna.create(EVENT, "one"));
+    bench.identify(&anna);
+    bench.batch.asks.clear();
+    let read_at = Utc::now();
+    let (old, before) = (anna.document(), read_at - TimeDelta::microseconds(1));
+    anna.account.handle = "other.test".into();
+    let leads = |name: &str| FoundHandle::Leads(Handle::parse(name).unwrap());
+    let words = |bench: &Bench| {
+        let of = |o: &Observed| match &o.event.body {
+            Body::Identity { handle: Some(handle), time } => Some((*time, handle.to_string())),
+            _ => None,
+        };
+        bench.batch.events.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    bench.find(Finding::Identity { document: anna.document(), handle: leads("other.test"), time: read_at });
+    // Its old handle leads nowhere any more, and whoever saw that was held up.
+    bench.find(Finding::Identity { document: old, handle: FoundHandle::Nowhere, time: before });
+    assert_eq!(words(&bench).last().unwrap().1, "other.test");
+    assert_eq!(bench.known(&anna).who.as_ref().unwrap().claims.as_ref().unwrap().as_str(), "other.test");
+    assert_eq!(bench.batch.asks, []);
+    // The same document, and its handle looked at again: the log ranks words by their time.
+    bench.find(Finding::Identity { document: anna.document(), handle: FoundHandle::Nowhere, time: read_at });
+    bench.find(Finding::Identity { document: anna.document(), handle: leads("other.test"), time: read_at });
+    let words = words(&bench);
+    assert!(words.is_sorted_by(|a, b| a.0 < b.0) && words.len() == 4, "{words:?}");
+    assert_eq!(words.last().unwrap().1, "other.test");
+    // What came too late to say where the handle leads is asked again.
+    bench.find(Finding::Identity { document: anna.document(), handle: FoundHandle::Unsaid, time: read_at });
+    bench.judge.known.get_mut(&anna.did()).unwrap().asked = true;
+    bench.batch.asks.clear();
+    bench.find(Finding::Identity { document: anna.document(), handle: leads("other.test"), time: before });
+    assert_eq!(bench.batch.asks, [anna.did()]);
+    // A clock that was put back holds nothing up.
+    bench.judge.known.get_mut(&anna.did()).unwrap().who.as_mut().unwrap().read_at += TimeDelta::hours(1);
+    bench.find(Finding::Identity { document: anna.document(), handle: FoundHandle::Nowhere, time: Utc::now() });
+    assert_eq!(bench.known(&anna).who.as_ref().unwrap().handle, None);
 }
 
 #[test]

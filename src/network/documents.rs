@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 
@@ -29,6 +30,8 @@ type Answer = Result<Arc<DidDocument>, IdentityError>;
 struct Entry {
     /// The last answer that says something of the DID: a document, or that there is none to be used.
     known: Option<(Answer, Instant)>,
+    /// When that answer came, by the clock on the wall. Answers about one DID come one after the other.
+    read_at: DateTime<Utc>,
     /// The last failure, if nothing came after it.
     failed: Option<(IdentityError, Instant)>,
 }
@@ -117,10 +120,12 @@ impl Entry {
     fn after(previous: Option<&Entry>, answer: Answer, at: Instant) -> Entry {
         match answer {
             // Nobody could say: what was known before stays known, as old as it is.
-            Err(error @ IdentityError::Unreachable(_)) => {
-                Entry { known: previous.and_then(|previous| previous.known.clone()), failed: Some((error, at)) }
-            }
-            answer => Entry { known: Some((answer, at)), failed: None },
+            Err(error @ IdentityError::Unreachable(_)) => Entry {
+                known: previous.and_then(|previous| previous.known.clone()),
+                read_at: previous.map_or_else(Utc::now, |previous| previous.read_at),
+                failed: Some((error, at)),
+            },
+            answer => Entry { known: Some((answer, at)), read_at: Utc::now(), failed: None },
         }
     }
 }
@@ -131,6 +136,18 @@ impl Network {
     /// # Errors
     /// [`IdentityError`]; of these `Unreachable` alone says nothing about the DID.
     pub async fn did_document(&self, did: &Did, freshness: Freshness) -> Result<Arc<DidDocument>, IdentityError> {
+        self.did_document_read(did, freshness).await.map(|(document, _)| document)
+    }
+
+    /// The same, and when the document was read: of two documents of one DID the one that was read later is the newer.
+    ///
+    /// # Errors
+    /// As [`did_document`](Self::did_document).
+    pub async fn did_document_read(
+        &self,
+        did: &Did,
+        freshness: Freshness,
+    ) -> Result<(Arc<DidDocument>, DateTime<Utc>), IdentityError> {
         let Documents { entries, ages } = &self.inner.documents;
         let began = Instant::now();
         loop {
@@ -146,7 +163,7 @@ impl Network {
             // the next one is.
             if let Some((answer, from)) = entry.answer(freshness, began, Instant::now(), *ages) {
                 metric::document(from);
-                return answer;
+                return answer.map(|document| (document, entry.read_at));
             }
         }
     }
@@ -180,6 +197,7 @@ mod tests {
         let before = |seconds: u64| now - Duration::from_secs(seconds);
         let entry = Entry {
             known: known.map(|(answer, age)| (answer, before(age))),
+            read_at: Utc::now(),
             failed: failed.map(|age| (unreachable(), before(age))),
         };
         entry.answer(freshness, now + Duration::from_secs(1), now, AGES).map(|(answer, _)| answer)
@@ -214,7 +232,7 @@ mod tests {
         let at = Instant::now();
         let first = Entry::after(None, document(), at);
         let second = Entry::after(Some(&first), Err(unreachable()), at);
-        assert!(second.known.is_some() && second.failed.is_some());
+        assert!(second.known.is_some() && second.failed.is_some() && second.read_at == first.read_at);
         let third = Entry::after(Some(&second), Err(IdentityError::Tombstoned), at);
         assert_eq!(third.known.unwrap().0, Err(IdentityError::Tombstoned));
         assert!(third.failed.is_none());

@@ -1,10 +1,11 @@
 //! What an intent and its record are, to people and apps.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
-use crate::calendar::{EVENT, RSVP};
+use crate::calendar::{DraftKind, EVENT, RSVP};
 use crate::event::{AtUri, Nsid};
 
 /// What we publish.
@@ -36,8 +37,17 @@ impl Kind {
     }
 }
 
+impl From<Kind> for DraftKind {
+    fn from(kind: Kind) -> DraftKind {
+        match kind {
+            Kind::Event => DraftKind::Event,
+            Kind::Rsvp => DraftKind::Rsvp,
+        }
+    }
+}
+
 /// What shall happen to a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It shall be there, with these fields.
@@ -62,7 +72,7 @@ impl Action {
 }
 
 /// How far an intent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IntentState {
     /// Stored. Nothing was sent, or what was sent certainly did not arrive.
@@ -118,7 +128,7 @@ impl IntentState {
 }
 
 /// A field that both sides changed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Conflict {
     /// Its name in the record.
     pub field: String,
@@ -129,12 +139,13 @@ pub struct Conflict {
 }
 
 /// An intent as apps see it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct IntentView {
     /// Its number.
     pub id: i64,
     /// The record that it is about.
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String)]
     pub uri: AtUri,
     /// What shall happen to it.
     pub action: Action,
@@ -177,7 +188,7 @@ pub struct IntentView {
 }
 
 /// A record that we publish, as apps see it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct RecordView {
     /// Whose.
     pub user: String,
@@ -185,6 +196,7 @@ pub struct RecordView {
     pub client_key: Option<String>,
     /// Its address.
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String)]
     pub uri: AtUri,
     /// The version on the PDS, as far as known.
     pub cid: Option<String>,

@@ -7,6 +7,38 @@
 //! Never: a write to a PDS that is not this environment's, a write because of something in the log, a field of somebody
 //! else's lost, a record matched by anything less than its whole AT-URI.
 
+mod attempt;
+pub mod audit;
+mod batch;
+mod budget;
+mod desk;
+mod drain;
+mod failure;
+pub mod grants;
+mod hosts;
 mod intent;
+mod job;
+mod look;
+mod metric;
+mod options;
+pub mod overlay;
+mod overview;
+pub mod reconcile;
+mod record;
+mod retry;
+mod store;
+mod subject;
+mod tid;
+mod unseen;
+mod wish;
 
+pub use crate::identity::MayWrite;
+pub use desk::Publisher;
 pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
+pub use look::{due_now, intent, list, record};
+pub use metric::register_metrics;
+pub use options::{PublishOptions, PublisherParts};
+pub use overview::{AuditEntry, IntentEntry, Published, PublishedRecord, Publishing, published, publishing};
+pub use retry::{Trouble, Verdict, Who};
+pub use unseen::{Unseen, unseen};
+pub use wish::{Acting, CLIENT_KEY_BYTES_MAX, Wish, WishError};

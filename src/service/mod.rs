@@ -4,18 +4,22 @@
 //! others wait as its standby; on a stop signal sources end first, then what they delivered is written. Never: a decision
 //! that belongs to a room.
 
+pub mod accounts;
 pub mod backfill;
 pub mod import;
+pub mod invites;
 pub mod isolation;
 pub mod lead;
 pub mod origin;
 pub mod overview;
 pub mod policy;
+pub mod publish;
 pub mod purge;
 pub mod quarantine;
 pub mod release;
 pub mod replay;
 pub mod serve;
+pub mod sessions;
 pub mod stop;
 pub mod trace;
 mod upstreams;
@@ -91,6 +95,10 @@ pub fn register_metrics() {
     crate::ingest::register_metrics();
     crate::projection::register_metrics();
     crate::effects::register_metrics();
+    crate::identity::register_metrics();
+    crate::pds::register_metrics();
+    crate::publisher::register_metrics();
+    crate::publisher::reconcile::register_metrics();
     crate::api::register_metrics();
     upstreams::register_metrics();
 }

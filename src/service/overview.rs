@@ -1,6 +1,8 @@
-//! What the operator asks across rooms: how sound the repositories are, what waits to be fetched, what was missed.
+//! What the operator asks across rooms: how sound the repositories are, what waits to be fetched, what was missed,
+//! how publishing stands.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -9,6 +11,7 @@ use sqlx::PgPool;
 use crate::event::Did;
 use crate::event_log::{self, PurgeEntry};
 use crate::ingest::quarantine::{Counts, counts};
+use crate::publisher::{self, Publishing};
 use crate::source::gap::{self, NotedGap};
 
 /// How far back gaps are shown.
@@ -31,6 +34,8 @@ pub struct Overview {
     pub gaps: Vec<NotedGap>,
     /// Hosts that are left alone for now, those for longest first, at most 100.
     pub parked_hosts: Vec<ParkedHost>,
+    /// How publishing stands.
+    pub publishing: Publishing,
 }
 
 /// A host that failed.
@@ -46,8 +51,8 @@ pub struct ParkedHost {
     pub last_error: String,
 }
 
-/// Looks at everything.
-pub async fn overview(pool: &PgPool) -> Result<Overview, sqlx::Error> {
+/// Looks at everything. `unseen_after`: from when on what a PDS took and our stream does not show is told.
+pub async fn overview(pool: &PgPool, unseen_after: Duration) -> Result<Overview, sqlx::Error> {
     let repositories: Vec<(String, i64)> =
         sqlx::query_as("select state, count(*) from ingest.repo group by state").fetch_all(pool).await?;
     let jobs: Vec<(String, i64)> =
@@ -66,6 +71,7 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, sqlx::Error> {
         quarantine: counts(pool).await?,
         gaps: gap::recent(pool, Utc::now() - GAPS_SINCE, ROWS_MAX).await?,
         parked_hosts,
+        publishing: publisher::publishing(pool, unseen_after).await?,
     })
 }
 

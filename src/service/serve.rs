@@ -12,9 +12,10 @@ use tokio::task::JoinSet;
 
 use super::policy::Policies;
 use super::upstreams::Upstreams;
-use super::{backfill, lead, origin, purge, quarantine, stop};
+use super::{backfill, invites, lead, origin, publish, purge, quarantine, sessions, stop};
 use crate::api::admin::AdminState;
 use crate::api::public::PublicState;
+use crate::api::v1::V1State;
 use crate::api::{self, Health};
 use crate::config::Settings;
 use crate::db::Db;
@@ -27,6 +28,7 @@ use crate::ingest::{
 };
 use crate::network::Network;
 use crate::projection::{ProjectionError, Projector};
+use crate::publisher::reconcile::Reconcile;
 use crate::source::{QueueLimits, delivery_queue};
 
 /// What `/health/ready` looks at beside the database itself.
@@ -74,7 +76,15 @@ pub async fn serve(
         let upstreams = upstreams.clone();
         Arc::new(move || upstreams.views())
     };
-    let state = PublicState::new(db.pool().clone(), settings.environment.clone(), views.clone());
+    let custodial = sessions::custodial(&settings, &db, &network, vault);
+    let publisher = publish::publisher(&settings, &db, &network, sessions::of(&db, custodial.as_ref()));
+    let v1 = V1State::new(
+        db.pool().clone(),
+        Arc::new(publisher.clone()),
+        sessions::may_write(&settings),
+        settings.publish.wait,
+    );
+    let state = PublicState::new(db.pool().clone(), settings.environment.clone(), views.clone()).with_v1(v1);
     around.spawn(api::serve(public, api::public::router(state), stop::wait(ended.clone())));
     let state = AdminState {
         pool: db.pool().clone(),
@@ -106,6 +116,16 @@ pub async fn serve(
     };
     around.spawn(api::serve(admin, api::admin::router(state), stop::wait(ended.clone())));
     around.spawn(policies.clone().watch(ended.clone()));
+    if let Some(custodial) = custodial {
+        around.spawn(sessions::keep_looking(custodial, ended.clone()));
+    }
+    around.spawn(sessions::keep_counting(db.clone(), ended.clone()));
+    around.spawn(invites::keep_counting(settings.clone(), network.clone(), ended.clone()));
+    // A standby writes as well: intents are leased, and the PDS is asked before it is written to.
+    around.spawn({
+        let ended = ended.clone();
+        async move { publisher.run(ended).await }
+    });
     around.spawn(report_upstreams(upstreams.clone(), health.clone(), ended.clone()));
     tokio::spawn(crate::telemetry::upkeep(metrics));
     ready(addresses);
@@ -258,8 +278,11 @@ impl Turn {
         let (broke, mut broken) = oneshot::channel();
         helpers.spawn({
             let told = effects::run(self.effects(), position.subscribe(), ended.clone());
+            let reconciled = self.reconcile().run(position.subscribe(), ended.clone());
             async move {
-                if let Err(error) = told.await {
+                let told = async { told.await.map_err(anyhow::Error::from) };
+                let reconciled = async { reconciled.await.map_err(anyhow::Error::from) };
+                if let Err(error) = tokio::try_join!(told, reconciled) {
                     // When the other end is gone, this turn is over anyway.
                     let _unheard = broke.send(error);
                 }
@@ -284,7 +307,7 @@ impl Turn {
                 projected.context("the projector panicked")??;
                 anyhow::bail!("the projector ended before the log did");
             }
-            Ok(error) = &mut broken => return Err(error.into()),
+            Ok(error) = &mut broken => return Err(error),
         };
         drop(following);
         end.send_replace(true);
@@ -310,6 +333,15 @@ impl Turn {
             environment: self.settings.environment.clone(),
             subscriptions: self.settings.effects.webhooks.clone(),
             retry: self.settings.effects.retry,
+        }
+    }
+
+    /// What looks for our own records in what this process appends.
+    fn reconcile(&self) -> Reconcile {
+        Reconcile {
+            pool: self.db.pool().clone(),
+            environment: self.settings.environment.clone(),
+            unseen_after: self.settings.publish.unseen_after,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The whole life of one record, out of every room that knows a part of it: who carried it, what was proven, whose it is and
-//! which rule said so, where it stands in the log, what the index shows, what was refused, and what followed in the world.
+//! which rule said so, where it stands in the log, what the index shows, what was refused, what followed in the world, and,
+//! of a record of ours, what was wanted of it and how far that is.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,6 +11,7 @@ use crate::config::Settings;
 use crate::effects::{self, Explained};
 use crate::event::{AtUri, OriginRule};
 use crate::projection::{self, Trace};
+use crate::publisher::{self, Published};
 
 /// The most entries of quarantine that are shown.
 const QUARANTINED_MAX: i64 = 100;
@@ -31,12 +33,16 @@ pub struct Life {
     pub quarantine: Vec<QuarantineView>,
     /// Whom it was told to, and why not to others.
     pub effects: Explained,
+    /// What we wanted of it; `None` when it is none of ours.
+    pub publishing: Option<Published>,
 }
 
 impl Life {
     /// Whether anybody ever heard of it.
     pub fn is_known(&self) -> bool {
-        self.trace.log.iter().any(|word| word.rev.is_some() && word.kind != "snapshot") || !self.quarantine.is_empty()
+        self.trace.log.iter().any(|word| word.rev.is_some() && word.kind != "snapshot")
+            || !self.quarantine.is_empty()
+            || self.publishing.is_some()
     }
 }
 
@@ -150,5 +156,6 @@ pub async fn life(pool: &PgPool, settings: &Settings, uri: &AtUri) -> Result<Lif
             format!("refused: {} ({}); it is in quarantine under {}", refused.reason, refused.detail, refused.id);
     }
     let effects = effects::explain(pool, &settings.environment, &settings.effects.webhooks, uri).await?;
-    Ok(Life { trace, account, standing, sightings, quarantine, effects })
+    let publishing = publisher::published(pool, uri).await?;
+    Ok(Life { trace, account, standing, sightings, quarantine, effects, publishing })
 }

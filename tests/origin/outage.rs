@@ -1,6 +1,7 @@
-//! The directory is down: nothing unknown is let in, nothing known is held up, and all is settled when it returns.
+//! The directory is down, or denies whom it knew: nothing unknown is let in, nothing known is held up, and all is settled
+//! when it returns.
 
-use almanac::devnet::sim::{At, Fault, When};
+use almanac::devnet::sim::{At, Fault, FaultId, Sim, When};
 
 use crate::support::serve::eventually;
 use crate::two::{Env, LIMIT, NEUTRAL, OWN, Two, event};
@@ -59,6 +60,54 @@ async fn what_waits_for_the_directory_survives_a_kill() {
     production.shows(&waits).await;
     production.refused(&leaked, "unknown", 4).await;
     production.nothing_held_back(&[&new]).await;
+}
+
+/// One wrong answer about an account that was known is asked again before it is believed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_denies_an_account_for_a_moment_hides_nobody() {
+    let two = Two::start(42).await;
+    let did = two.prod.create_account(NEUTRAL).unwrap();
+    let production = two.production().await;
+    let before = event(&two.prod, &did);
+    production.shows(&before).await;
+    let denied = two.prod.fault(Fault::NoDocument, At::plc().did(&did), When::NEXT);
+    has_fired(&two.prod, denied).await;
+    production.is_compared(&did).await;
+    let after = event(&two.prod, &did);
+    production.shows(&after).await;
+    assert!(production.is_shown(&before).await);
+    production.verdicts(&did, &[]).await;
+    production.nothing_held_back(&[&did]).await;
+}
+
+/// One that goes on denying it is believed; when it knows the account again all of it comes back, also what was refused
+/// meanwhile, though nobody says a word about it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_the_directory_denied_comes_back_whole() {
+    let two = Two::start(43).await;
+    let did = two.prod.create_account(NEUTRAL).unwrap();
+    let production = two.production().await;
+    let before = event(&two.prod, &did);
+    production.shows(&before).await;
+    let denied = two.prod.fault(Fault::NoDocument, At::plc().did(&did), When::ALWAYS);
+    production.hides(&before).await;
+    production.verdicts(&did, &["unknown"]).await;
+    let meanwhile = event(&two.prod, &did);
+    production.quarantined(&meanwhile, "unknown", 4).await;
+    two.prod.end_fault(denied);
+    production.shows(&before).await;
+    production.shows(&meanwhile).await;
+    production.verdicts(&did, &["unknown", "network"]).await;
+    let after = event(&two.prod, &did);
+    production.shows(&after).await;
+}
+
+async fn has_fired(sim: &Sim, fault: FaultId) {
+    eventually("the directory was asked", LIMIT, async || match sim.fired(fault) {
+        0 => Err("never".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
 }
 
 async fn is_held(env: &Env, did: &str) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use almanac::devnet::sim::{Sim, SimOptions};
 use almanac::event::{Did, ListChange};
 use almanac::{identity, ingest::lists};
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tempfile::TempDir;
 
@@ -332,6 +333,20 @@ impl Env {
             match sqlx::query_scalar::<_, i64>(open).fetch_one(self.pool()).await.unwrap() {
                 0 => Ok(()),
                 open => Err(format!("{open} lists or jobs are open")),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a job that began after this call found the account as its host shows it.
+    pub async fn is_compared(&self, did: &str) {
+        let now: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(self.pool()).await.unwrap();
+        let done =
+            "select exists (select from source.backfill_job where did = $1 and state = 'done' and started_at > $2)";
+        eventually(&format!("{did} is compared with its host"), LIMIT, async || {
+            match sqlx::query_scalar(done).bind(did).bind(now).fetch_one(self.pool()).await.unwrap() {
+                true => Ok(()),
+                false => Err(self.state(&format!("at://{did}/")).await),
             }
         })
         .await;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::child::Running;
 
-const ADMIN_PASSWORD: &str = "admin-of-the-tests";
+pub const ADMIN_PASSWORD: &str = "admin-of-the-tests";
 const PASSWORD: &str = "password-of-the-tests";
 /// Node on a busy machine: it starts in two seconds alone.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -42,7 +42,7 @@ pub struct RealParts {
 pub struct Account {
     pub did: String,
     pub handle: String,
-    token: String,
+    pub token: String,
 }
 
 /// Where a record is and what it is, in the PDS's words.
@@ -111,6 +111,11 @@ fn port(running: &mut Running) -> u64 {
 impl RealParts {
     /// Starts both and waits until they answer.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further settings of the PDS, such as `PDS_INVITE_REQUIRED`.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let installation = installation();
         let data = data_folder();
         let mut plc = Running::start(
@@ -119,12 +124,12 @@ impl RealParts {
             &data.path().join("plc.log"),
         );
         let plc_url = format!("http://127.0.0.1:{}", port(&mut plc));
-        Self::start_pds(installation, data, Some(plc), plc_url, ".test", "1").await
+        Self::start_pds(installation, data, Some(plc), plc_url, ".test", "1", settings).await
     }
 
     /// A second PDS for handles under `DOMAIN`, such as `.second.test`, on the same PLC directory. That ends with the first.
     pub async fn start_another(&self, domain: &str) -> Self {
-        Self::start_pds(self.installation.clone(), data_folder(), None, self.plc_url.clone(), domain, "2").await
+        Self::start_pds(self.installation.clone(), data_folder(), None, self.plc_url.clone(), domain, "2", &[]).await
     }
 
     async fn start_pds(
@@ -134,6 +139,7 @@ impl RealParts {
         plc_url: String,
         domain: &str,
         digit: &str,
+        settings: &[(&str, &str)],
     ) -> Self {
         let rotation_key = digit.repeat(64);
         let mut pds = Running::start(
@@ -144,7 +150,8 @@ impl RealParts {
                 .arg(&plc_url)
                 .env("PDS_ADMIN_PASSWORD", ADMIN_PASSWORD)
                 .env("PDS_SERVICE_HANDLE_DOMAINS", domain)
-                .env("PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX", &rotation_key),
+                .env("PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX", &rotation_key)
+                .envs(settings.iter().copied()),
             &data.path().join("pds.log"),
         );
         let pds_url = format!("http://127.0.0.1:{}", port(&mut pds));
@@ -166,6 +173,28 @@ impl RealParts {
         let invite = parts.admin("com.atproto.server.createInviteCode", json!({ "useCount": 1000 })).await;
         parts.invite = invite["code"].as_str().expect("an invite code").to_owned();
         parts
+    }
+
+    /// What opens its admin methods.
+    pub fn admin_password(&self) -> &'static str {
+        ADMIN_PASSWORD
+    }
+
+    /// What opens the accounts that [`RealParts::create_account`] makes.
+    pub fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    /// The administrator changes the password of an account, and nobody tells us.
+    pub async fn change_password(&self, did: &str, password: &str) {
+        self.admin("com.atproto.admin.updateAccountPassword", json!({ "did": did, "password": password })).await;
+    }
+
+    /// Every account that it has.
+    pub async fn dids(&self) -> Vec<String> {
+        let page = self.get("com.atproto.sync.listRepos", &[("limit", "1000")]).await;
+        let repos = page["repos"].as_array().expect("listRepos has repos");
+        repos.iter().map(|repo| repo["did"].as_str().expect("a DID").to_owned()).collect()
     }
 
     /// What `--relay` wants: `ws://127.0.0.1:PORT`.

@@ -1,6 +1,7 @@
 //! `almanac serve` on a simulated network, and what its index shows, for the oracle.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use almanac::devnet::sim::{Difference, Shown, ShownAccount, Sim};
@@ -19,11 +20,28 @@ coverage_every = '2s'
 host_pause = '200ms'
 ";
 
+/// Differences that a failure shows.
+const SHOWN_MAX: usize = 40;
+
 /// A network that is followed.
 pub struct Watched {
     pub db: TestDb,
     pub serve: Serve,
     _folder: TempDir,
+    // After `serve`, whose log is shown first.
+    last_words: LastWords,
+}
+
+/// What is most worth knowing of a failure: shown below everything else, where whoever keeps only the end keeps it.
+#[derive(Default)]
+struct LastWords(Mutex<String>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0.get_mut().unwrap());
+        }
+    }
 }
 
 impl Watched {
@@ -37,7 +55,7 @@ impl Watched {
         let mut flags = flags(sim, &settings);
         flags.extend(own.iter().flat_map(|url| ["--pds", url.as_str()]));
         let serve = Serve::start_with(db.url().expose(), &sim.relay_ws_url(), folder.path(), &flags);
-        Watched { db, serve, _folder: folder }
+        Watched { db, serve, _folder: folder, last_words: LastWords::default() }
     }
 
     /// Waits a moment, in which jobs ask hosts.
@@ -47,7 +65,13 @@ impl Watched {
 
     /// Waits until the index is the truth. Panics with what differs, and with `what`.
     pub async fn settle(&self, sim: &Sim, limit: Duration, what: impl Fn() -> String) {
-        settle(self.db.pool(), sim, limit, what).await;
+        if let Err(differences) = settled(self.db.pool(), sim, limit).await {
+            let what = what();
+            let first = what.lines().next().unwrap_or_default();
+            *self.last_words.0.lock().unwrap() =
+                format!("--- what differs after {limit:?} ({first}) ---\n{differences}");
+            panic!("{what}\nnot the truth after {limit:?}; what differs is told at the end");
+        }
     }
 
     /// How the index differs from the truth now.
@@ -65,16 +89,23 @@ pub fn flags<'a>(sim: &'a Sim, settings: &'a Path) -> Vec<&'a str> {
 
 /// Waits until the index in this database is the truth. Panics with what differs, and with `what`.
 pub async fn settle(pool: &PgPool, sim: &Sim, limit: Duration, what: impl Fn() -> String) {
+    if let Err(differences) = settled(pool, sim, limit).await {
+        panic!("{}\nnot the truth after {limit:?}:\n{differences}", what());
+    }
+}
+
+/// Waits until the index is the truth. An error tells what differs, and what is known of each account.
+async fn settled(pool: &PgPool, sim: &Sim, limit: Duration) -> Result<(), String> {
     let deadline = Instant::now() + limit;
     loop {
         let differences = differences(pool, sim).await;
         if differences.is_empty() {
-            return;
+            return Ok(());
         }
         if Instant::now() > deadline {
-            let list: Vec<String> = differences.iter().map(Difference::to_string).collect();
-            let states = states(pool).await;
-            panic!("{}\nnot the truth after {limit:?}:\n{}\n{}", what(), list.join("\n"), states.join("\n"));
+            let list: Vec<String> = differences.iter().take(SHOWN_MAX).map(Difference::to_string).collect();
+            let more = differences.len() - list.len();
+            return Err(format!("{}\nand {more} more\n{}", list.join("\n"), states(pool).await.join("\n")));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -117,7 +148,8 @@ pub async fn shown(pool: &PgPool) -> Shown {
 /// Repositories and jobs, for messages.
 async fn states(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
-        "select concat_ws(' ', did, r.state, r.rev, 'gap', coalesce(r.gap_rev, '-'), 'pds', r.pds, 'hosting', r.hosting_status,
+        "select concat_ws(' ', did, r.state, 'standing', r.standing, case when r.identity_missing then 'missing' end, r.rev,
+             'gap', coalesce(r.gap_rev, '-'), 'pds', r.pds, 'hosting', r.hosting_status, 'handle', r.handle,
              'job', j.state, j.reason, j.outcome, j.attempts, j.error, j.not_before - now())
          from ingest.repo r left join source.backfill_job j using (did) order by did",
     )

@@ -1,5 +1,7 @@
 //! `almanac identity`: which network accounts are our users', and what they entrust to us.
 
+mod create;
+mod health;
 mod import;
 mod key;
 mod link;
@@ -22,6 +24,10 @@ pub(super) struct IdentityArgs {
 
 #[derive(clap::Subcommand)]
 enum IdentityCommand {
+    /// Make a network account for a user on our own PDS (pds.url), and keep its password
+    Create(create::CreateArgs),
+    /// Show how acting for the accounts whose password we keep goes
+    Health(health::HealthArgs),
     /// Link a user of the app with a network account, or say anew where it lives
     Link(link::LinkArgs),
     /// Take a link away
@@ -45,6 +51,8 @@ enum IdentityCommand {
 
 pub(super) async fn run(global: &Global, args: IdentityArgs) -> anyhow::Result<ExitCode> {
     match args.command {
+        IdentityCommand::Create(args) => create::run(global, args).await?,
+        IdentityCommand::Health(args) => return health::run(global, args).await,
         IdentityCommand::Link(args) => link::link(global, args).await?,
         IdentityCommand::Unlink(args) => link::unlink(global, args).await?,
         IdentityCommand::List(args) => list::run(global, args).await?,

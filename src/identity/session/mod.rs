@@ -5,6 +5,14 @@
 //! that trouble shows before anything is to be published. Never: a write to a PDS of another environment (whoever publishes
 //! asks for that first), a token in an error or a log line.
 
+mod agent;
+mod custodial;
+pub mod health;
+mod refusal;
+mod renew;
+pub(super) mod stored;
+pub(super) mod token;
+
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -14,6 +22,8 @@ use sqlx::PgPool;
 use super::account::{self, Account};
 use crate::event::Did;
 use crate::network::{Call, HostError};
+
+pub use custodial::{Custodial, MayWrite};
 
 /// A future that can be kept anywhere.
 pub type Acting<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActError>> + Send + 'a>>;

@@ -21,12 +21,18 @@ pub(super) struct Known {
     pub handle: Option<String>,
     /// Its signing key as last read, as `did:key:…`.
     pub signing_key: Option<String>,
+    /// The directory did not know it when it was asked last.
+    pub missing: bool,
+    /// Whether its records may enter, by the last verdict.
+    pub kept: bool,
 }
 
 impl Known {
     pub async fn load(connection: &mut PgConnection, did: &Did) -> Result<Self, sqlx::Error> {
         let row = sqlx::query(
-            "select rev, data, state, pds, lower(handle) as handle, signing_key from ingest.repo where did = $1",
+            "select rev, data, state, pds, lower(handle) as handle, signing_key, identity_missing,
+                 coalesce(standing_kept, false) as kept
+             from ingest.repo where did = $1",
         )
         .bind(did.as_str())
         .fetch_optional(connection)
@@ -44,6 +50,8 @@ impl Known {
             pds: row.try_get("pds")?,
             handle: row.try_get("handle")?,
             signing_key: row.try_get("signing_key")?,
+            missing: row.try_get("identity_missing")?,
+            kept: row.try_get("kept")?,
         })
     }
 }

@@ -81,6 +81,7 @@ pub struct Target {
     /// `host` or `host:port`: the key of per-host limits.
     pub host: Box<str>,
     document: Arc<DidDocument>,
+    read_at: DateTime<Utc>,
     endpoint: Box<str>,
     upstream: Arc<Upstream>,
 }
@@ -135,7 +136,7 @@ impl Resync {
     /// Finds out where an account lives.
     ///
     /// # Errors
-    /// [`Trouble`] about its identity; a DID that does not exist is told to ingest as well.
+    /// [`Trouble`] about its identity; a DID that does not exist, or of which that is said, is told to ingest as well.
     pub async fn locate(&self, did: &Did, reason: Reason) -> Result<Target, Trouble> {
         let freshness = match reason {
             Reason::FirstStart | Reason::NewAccount => Freshness::Cached,
@@ -147,13 +148,37 @@ impl Resync {
         };
         match self.document(did, freshness).await {
             Ok(target) => self.let_in(target).await,
-            Err(Trouble::Identity(error @ (IdentityError::NotFound | IdentityError::Tombstoned))) => {
-                self.send(Finding::NoIdentity { did: did.clone(), why: error.to_string() }).await?;
-                self.tell_refused(did, decide_missing(&self.policy.load(), did), None).await?;
+            Err(Trouble::Identity(IdentityError::NotFound)) => self.not_found(did).await,
+            Err(Trouble::Identity(error)) if error == IdentityError::Tombstoned => {
+                self.tell_missing(did, &error).await?;
                 Err(error.into())
             }
             Err(trouble) => Err(trouble),
         }
+    }
+
+    /// The directory denies an account. Of one in scope it is asked now, whatever is remembered; when it says the same
+    /// once more, whoever looks accounts up settles it: nobody is hidden over an answer that was wrong for a moment.
+    async fn not_found(&self, did: &Did) -> Result<Target, Trouble> {
+        let known = Known::load(&mut *self.pool.acquire().await?, did).await?;
+        if known.in_scope {
+            match self.document(did, Freshness::NotOlderThan(LATELY)).await {
+                Ok(target) => return self.let_in(target).await,
+                Err(Trouble::Identity(IdentityError::NotFound)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        if known.in_scope && !known.missing {
+            self.send(Finding::Doubted { did: did.clone() }).await?;
+        } else {
+            self.tell_missing(did, &IdentityError::NotFound).await?;
+        }
+        Err(IdentityError::NotFound.into())
+    }
+
+    async fn tell_missing(&self, did: &Did, error: &IdentityError) -> Result<(), Trouble> {
+        self.send(Finding::NoIdentity { did: did.clone(), why: error.to_string() }).await?;
+        self.tell_refused(did, decide_missing(&self.policy.load(), did), None).await
     }
 
     /// Nothing is asked of the host of an account whose records may not enter.
@@ -186,11 +211,11 @@ impl Resync {
     }
 
     async fn document(&self, did: &Did, freshness: Freshness) -> Result<Target, Trouble> {
-        let document = self.network.did_document(did, freshness).await?;
+        let (document, read_at) = self.network.did_document_read(did, freshness).await?;
         let endpoint = document.pds.clone().ok_or(Trouble::Incomplete("PDS"))?;
         let host = authority(&endpoint).ok_or(Trouble::Incomplete("PDS that can be asked"))?;
         let upstream = Arc::new(Upstream::new(UpstreamKind::Pds, host.clone()));
-        Ok(Target { did: did.clone(), host, document, endpoint, upstream })
+        Ok(Target { did: did.clone(), host, document, read_at, endpoint, upstream })
     }
 
     /// Compares the repository with what we hold, and fetches it where it differs. Returns when ingest has it.
@@ -217,6 +242,8 @@ impl Resync {
         let key = key_of(&target.document).ok().map(|key| key.to_did_key());
         let claims = target.document.handle.as_ref().map(|handle| handle.as_str().to_ascii_lowercase());
         let news = reason != Reason::Coverage
+            // By its document it may enter, by the last verdict not: ingest must hear of it before it takes anything.
+            || !known.kept
             || known.pds.as_deref() != Some(&*target.endpoint)
             || known.signing_key != key
             || known.handle != claims;
@@ -362,7 +389,7 @@ impl Resync {
 
     async fn tell_identity(&self, target: &Target, handle: Option<FoundHandle>) -> Result<(), Trouble> {
         let Some(handle) = handle else { return Ok(()) };
-        self.send(Finding::Identity { document: target.document.clone(), handle, time: Utc::now() }).await
+        self.send(Finding::Identity { document: target.document.clone(), handle, time: target.read_at }).await
     }
 
     /// The host does not show the repository. When the host that the account lives on by now says so, that is the answer.

@@ -76,6 +76,9 @@ pub enum Disposal {
     HostLimited,
     /// Only this account has trouble that may pass: it is tried again, a few times soon, then seldom.
     Retry,
+    /// The directory does not know the account. That may be true for ever, or for a moment: one in scope is asked about
+    /// again after short pauses at first, and seldom in the end.
+    Denied,
     /// Trying again soon yields the same.
     GiveUp,
     /// Our own process or database is in the way; the job goes back as it was.
@@ -137,6 +140,7 @@ impl Trouble {
             | Trouble::Missing(_)
             | Trouble::ShutOut(_)
             | Trouble::NotTaken => Disposal::Retry,
+            Trouble::Identity(IdentityError::NotFound) => Disposal::Denied,
             Trouble::Identity(_) | Trouble::Incomplete(_) | Trouble::Refused(_) | Trouble::RolledBack { .. } => {
                 Disposal::GiveUp
             }

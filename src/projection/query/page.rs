@@ -52,6 +52,11 @@ impl Limit {
     pub fn new(rows: u64) -> Option<Self> {
         u8::try_from(rows).ok().filter(|n| (1..=Self::MAX).contains(n)).map(Limit)
     }
+
+    /// How many.
+    pub fn rows(self) -> u8 {
+        self.0
+    }
 }
 
 impl Default for Limit {

@@ -23,6 +23,8 @@ const ATTEMPTS_LIMITED: i32 = 12;
 const PAUSE_FIRST: Duration = Duration::from_secs(3);
 /// How long a failed job rests at first; doubles with every further failure.
 const REST_FIRST: Duration = Duration::from_secs(3_600);
+/// The first rest of an account that its directory denies; each further one lasts four times as long.
+const REST_DENIED: Duration = Duration::from_secs(15);
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -150,6 +152,10 @@ async fn settle_trouble(
             let rest = growing(PAUSE_FIRST, job.attempts - 1, 4);
             persist(stopped, || retry_later(pool, did, outcome, host, &words, rest)).await;
         }
+        (Disposal::Denied, _) => {
+            let rest = growing(REST_DENIED, job.attempts - 1, 4);
+            give_up(runner, job, outcome, host, &words, rest, stopped).await;
+        }
         _ => {
             let rest = growing(REST_FIRST, job.attempts - 1, 2);
             give_up(runner, job, outcome, host, &words, rest, stopped).await;
@@ -220,6 +226,20 @@ pub(super) async fn pause(pause: Duration, stopped: &watch::Receiver<bool>) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_denied_is_asked_for_often_at_first_and_seldom_in_the_end() {
+        let rests = |until: u64| {
+            let rest = |times| growing(REST_DENIED, times, 4).as_secs();
+            let mut times = (0..).scan(0, |time, times| {
+                *time += rest(times);
+                Some(*time)
+            });
+            times.position(|time| time > until).expect("they go on")
+        };
+        assert!(rests(60) >= 1 && rests(600) >= 3, "{} {}", rests(60), rests(600));
+        assert!(rests(86_400) <= 7, "{}", rests(86_400));
+    }
 
     #[test]
     fn rests_grow_and_end_at_a_day() {

@@ -112,13 +112,14 @@ pub async fn host_limited(pool: &PgPool, host: &str, error: &str, pause: Duratio
     Ok(())
 }
 
-/// A host answered as it should. Its failures are forgotten, and the jobs that were given up because of it go now.
+/// A host answered as it should. Its failures are forgotten, and the jobs that were given up because of it go now, also
+/// those that were asked for again since and wait.
 pub async fn host_answered(pool: &PgPool, host: &str) -> Result<(), sqlx::Error> {
     let known = sqlx::query("delete from source.host_state where host = $1").bind(host).execute(pool).await?;
     if known.rows_affected() > 0 {
         sqlx::query(
             "update source.backfill_job set state = 'queued', not_before = now(), attempts = 0
-             where host = $1 and state = 'failed' and outcome = $2",
+             where host = $1 and state in ('queued', 'failed') and outcome = $2",
         )
         .bind(host)
         .bind(Outcome::HostUnreachable.as_str())
