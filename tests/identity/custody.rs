@@ -22,10 +22,11 @@ async fn serve_refuses_to_begin_without_a_key_that_secrets_name() {
     let (db, folder) = (database().await, tempfile::tempdir().unwrap());
     accounts(&db, &vault(&["april"]), 2).await;
     store(&db, &vault(&["june"]), 0, CredentialName::Password, 0).await;
+    pending_row(&db, &vault(&["june"]), 9, MARK).await;
     for (ids, told) in [
         (&["may", "june"] as &[&str], &["\"april\" (5 secrets)"] as &[&str]),
-        (&["may"], &["\"april\" (5 secrets)", "\"june\" (1 secrets)"]),
-        (&[], &["\"april\" (5 secrets)", "\"june\" (1 secrets)"]),
+        (&["may"], &["\"april\" (5 secrets)", "\"june\" (2 secrets)"]),
+        (&[], &["\"april\" (5 secrets)", "\"june\" (2 secrets)"]),
     ] {
         let said = run(serve(&db, ids, folder.path()));
         assert_eq!(said.code, Some(1), "{ids:?}: {said:?}");
@@ -34,6 +35,9 @@ async fn serve_refuses_to_begin_without_a_key_that_secrets_name() {
         }
         assert_eq!(said.stderr.contains("june"), told.len() > 1, "{}", said.stderr);
     }
+    // Whoever publishes from the command line refuses just so.
+    let said = run(command(&db, &["may", "june"], &["publish", "delete", &user(0), "an-event"]));
+    assert!(said.code == Some(1) && said.stderr.contains("\"april\" (5 secrets)"), "{said:?}");
     let log = folder.path().join("log");
     let mut running = Running::start("serve", &mut serve(&db, &["may", "june", "april"], folder.path()), &log);
     running.json_line_with("ready", Duration::from_secs(60));

@@ -23,6 +23,9 @@ async fn every_secret_moves_under_the_first_key() {
     let (db, made) = (database().await, made_by_node());
     accounts(&db, &vault(&["april"]), 40).await;
     older_row(&db, 3, made["older"][1]["envelope"].as_str().unwrap()).await;
+    for n in 50..60 {
+        pending_row(&db, &vault(&["april"]), n, &format!("{MARK}-{n}")).await;
+    }
     let run = |more: &[&str], ids: &[&str]| {
         let mut command = command(&db, ids, &rotate(more));
         command.env("ALMANAC_IDENTITY_KEYS", keys_with_node(&made, ids));
@@ -33,16 +36,16 @@ async fn every_secret_moves_under_the_first_key() {
     let dry = dry.json();
     assert_eq!(
         dry["keys"],
-        json!({ "": { "secrets": 1, "open": 1 }, "april": { "secrets": 119, "open": 119 } }),
+        json!({ "": { "secrets": 1, "open": 1 }, "april": { "secrets": 129, "open": 129 } }),
         "{dry}"
     );
-    assert_eq!((&dry["to_seal"], &dry["sealing_key"]), (&json!(120), &json!("may")));
-    assert_eq!(key_use(&db).await, [(String::new(), 1), ("april".to_owned(), 119)], "a dry run changed something");
+    assert_eq!((&dry["to_seal"], &dry["sealing_key"]), (&json!(130), &json!("may")));
+    assert_eq!(key_use(&db).await, [(String::new(), 1), ("april".to_owned(), 129)], "a dry run changed something");
 
     let done = run(&["--batch", "7"], &["may", "april"]);
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert_eq!((&done.json()["sealed"], &done.json()["unopened"]), (&json!(120), &json!(0)));
-    assert_eq!(key_use(&db).await, [("may".to_owned(), 120)]);
+    assert_eq!((&done.json()["sealed"], &done.json()["unopened"]), (&json!(130), &json!(0)));
+    assert_eq!(key_use(&db).await, [("may".to_owned(), 130)]);
     // The old keys are not needed any more.
     let after = vault(&["may"]);
     for n in 0..40 {
@@ -51,6 +54,9 @@ async fn every_secret_moves_under_the_first_key() {
             let want = if older { made["older"][1]["secret"].as_str().unwrap().to_owned() } else { secret(n, name, 0) };
             assert_eq!(load(&db, &after, n, name).await, Ok(Some(want)), "{n} {name:?}");
         }
+    }
+    for n in 50..60 {
+        assert_eq!(load_pending(&db, &after, n).await, Ok(format!("{MARK}-{n}")));
     }
     let again = run(&[], &["may", "april"]);
     assert_eq!((again.code, &again.json()["sealed"]), (Some(0), &json!(0)));

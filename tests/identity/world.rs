@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use almanac::event::{Did, Environment};
 use almanac::identity::credential::{self, CredentialName};
-use almanac::identity::vault::{KeyRing, Vault};
+use almanac::identity::vault::{KeyRing, Place, Vault};
 use almanac::{event_log, identity};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -175,4 +175,36 @@ pub async fn older_row(db: &TestDb, n: usize, envelope: &str) {
     .execute(db.pool())
     .await
     .unwrap();
+}
+
+/// The password of an account that is being made for a user.
+pub async fn pending_row(db: &TestDb, vault: &Vault, n: usize, secret: &str) {
+    let (user_id, handle) = (user(n), format!("user-{n}.example.org"));
+    let sealed = vault.seal(&pending_place(&user_id, &handle), &secret.into()).unwrap();
+    sqlx::query(
+        "insert into identity.pending_account (user_id, handle, email, envelope, key_id) values ($1, $2, 'a@example.org', $3, $4)",
+    )
+    .bind(&user_id)
+    .bind(&handle)
+    .bind(sealed.envelope)
+    .bind(sealed.key_id)
+    .execute(db.pool())
+    .await
+    .unwrap();
+}
+
+/// What the vault says of it.
+pub async fn load_pending(db: &TestDb, vault: &Vault, n: usize) -> Result<String, String> {
+    let row: (String, String) =
+        sqlx::query_as("select handle, envelope from identity.pending_account where user_id = $1")
+            .bind(user(n))
+            .fetch_one(db.pool())
+            .await
+            .unwrap();
+    let opened = vault.open(&pending_place(&user(n), &row.0), &row.1);
+    opened.map(|opened| opened.secret.expose_secret().to_owned()).map_err(|error| error.to_string())
+}
+
+fn pending_place<'a>(user_id: &'a str, handle: &'a str) -> Place<'a> {
+    Place { user_id, did: handle, column: "pending_password" }
 }
