@@ -74,10 +74,11 @@ async fn a_wish_that_cannot_be_is_refused_and_leaves_nothing() {
         let error = publisher.wish(wish.clone()).await.unwrap_err();
         assert_eq!(error.as_str(), wanted, "{wish:?}: {error}");
     }
-    let rows: i64 = sqlx::query_scalar("select (select count(*) from publish.record) + (select count(*) from publish.intent)")
-        .fetch_one(stand.pool())
-        .await
-        .unwrap();
+    let rows: i64 =
+        sqlx::query_scalar("select (select count(*) from publish.record) + (select count(*) from publish.intent)")
+            .fetch_one(stand.pool())
+            .await
+            .unwrap();
     assert_eq!(rows, 0);
 }
 
@@ -112,7 +113,8 @@ async fn what_was_never_sent_gives_way_to_a_later_wish() {
     assert_eq!(states, ["superseded", "superseded", "acknowledged"]);
     assert_eq!(pds.records(ALICE)[&path(&last.uri)].value["name"], "Three");
     assert_eq!(pds.commits(), 1);
-    let audit: Vec<String> = sqlx::query_scalar("select outcome from publish.audit").fetch_all(stand.pool()).await.unwrap();
+    let audit: Vec<String> =
+        sqlx::query_scalar("select outcome from publish.audit").fetch_all(stand.pool()).await.unwrap();
     assert_eq!(audit, ["failed"], "what somebody else wished was not written");
 }
 
@@ -144,7 +146,8 @@ async fn a_record_that_was_there_before_is_adopted_and_not_made() {
     stand.link("alice", ALICE, &pds.url).await;
     let publisher = stand.publisher();
     let uri = AtUri::parse(&format!("at://{ALICE}/{}/old", Kind::Event.collection())).unwrap();
-    let old = json!({ "$type": Kind::Event.collection(), "name": "Old", "createdAt": "2020-01-01T00:00:00Z", "theirs": [1] });
+    let old =
+        json!({ "$type": Kind::Event.collection(), "name": "Old", "createdAt": "2020-01-01T00:00:00Z", "theirs": [1] });
     pds.change(|records| drop(records.put(&crate::stand::key(&uri), old)));
     let adopted = Wish { adopt: Some(uri.clone()), ..put("alice", "x", json!({ "name": "New", "mode": "virtual" })) };
     let view = publisher.wish(adopted).await.unwrap();

@@ -154,7 +154,10 @@ async fn what_somebody_else_wished_is_written_by_his_grant_alone_and_noted() {
     assert_eq!(intent(&refused).trouble.as_deref(), Some("no_grant"));
     assert_eq!(pds.records(ALICE)[&path(&view.uri)].value["name"], "Bob's");
     let audit: Vec<(String, Vec<String>, Option<String>)> =
-        sqlx::query_as("select outcome, changed, cid from publish.audit order by id").fetch_all(stand.pool()).await.unwrap();
+        sqlx::query_as("select outcome, changed, cid from publish.audit order by id")
+            .fetch_all(stand.pool())
+            .await
+            .unwrap();
     let wanted = [("written".to_owned(), vec!["name".to_owned()], view.cid), ("refused".to_owned(), vec![], None)];
     assert_eq!(audit, wanted);
 }

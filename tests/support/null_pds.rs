@@ -69,9 +69,11 @@ impl NullPds {
     /// Every record of a repository, by `collection/rkey`.
     pub fn records(&self, did: &str) -> BTreeMap<String, Held> {
         let kept = self.kept.lock().unwrap();
-        let of = kept.records.records.iter().filter_map(|(key, held)| {
-            Some((key.strip_prefix(did)?.strip_prefix('/')?.to_owned(), held.clone()))
-        });
+        let of = kept
+            .records
+            .records
+            .iter()
+            .filter_map(|(key, held)| Some((key.strip_prefix(did)?.strip_prefix('/')?.to_owned(), held.clone())));
         of.collect()
     }
 
@@ -181,7 +183,8 @@ async fn answer(
     if method.ends_with("getRecord") {
         let key = format!("{repo}/{}/{}", query["collection"], query["rkey"]);
         return match kept.records.records.get(&key) {
-            Some(held) => axum::Json(json!({ "uri": format!("at://{key}"), "cid": held.cid, "value": held.value })).into_response(),
+            Some(held) => axum::Json(json!({ "uri": format!("at://{key}"), "cid": held.cid, "value": held.value }))
+                .into_response(),
             None => refusal(StatusCode::BAD_REQUEST, "RecordNotFound"),
         };
     }
