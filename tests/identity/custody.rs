@@ -28,12 +28,15 @@ async fn serve_refuses_to_begin_without_a_key_that_secrets_name() {
         (&["may"], &["\"april\" (5 secrets)", "\"june\" (2 secrets)"]),
         (&[], &["\"april\" (5 secrets)", "\"june\" (2 secrets)"]),
     ] {
-        let said = run(serve(&db, ids, folder.path()));
-        assert_eq!(said.code, Some(1), "{ids:?}: {said:?}");
+        let log = folder.path().join(format!("refused-{}", ids.len()));
+        let mut running = Running::start("serve", &mut serve(&db, ids, folder.path()), &log);
+        assert_eq!(running.end(Duration::from_secs(60)).code(), Some(1), "{ids:?}: {}", running.log());
+        let said = running.log();
+        holds_no_secret(&said);
         for word in told.iter().chain(&["identity.keys", "identity.key_files"]) {
-            assert!(said.stderr.contains(word), "{word} is not in {}", said.stderr);
+            assert!(said.contains(word), "{word} is not in {said}");
         }
-        assert_eq!(said.stderr.contains("june"), told.len() > 1, "{}", said.stderr);
+        assert_eq!(said.contains("june"), told.len() > 1, "{said}");
     }
     // Whoever publishes from the command line refuses just so.
     let said = run(command(&db, &["may", "june"], &["publish", "delete", &user(0), "an-event"]));
