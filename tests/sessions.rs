@@ -343,9 +343,12 @@ async fn many_accounts_at_once_leave_connections_for_others() {
         while (pool.size() as usize - pool.num_idle()) < 3 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // Seven of ten, while the host takes its time.
-        let all = tokio::time::timeout(slow / 2, join_all((0..7).map(|_| pool.acquire()))).await;
-        assert_eq!(all.expect("the renewals hold the connections").into_iter().filter(Result::is_ok).count(), 7);
+        // Seven of ten, while the host takes its time; again and again, because whoever renews may come later.
+        for _ in 0..30 {
+            let all = tokio::time::timeout(slow / 2, join_all((0..7).map(|_| pool.acquire()))).await;
+            assert!(all.expect("the renewals hold the connections").iter().all(Result::is_ok));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     };
     let (renewed, ()) = tokio::join!(renewals, others);
     assert!(renewed.iter().all(Result::is_ok));
