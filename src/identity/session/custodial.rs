@@ -79,15 +79,17 @@ impl Custodial {
         reseal_pending(&self.0.pool, &self.0.vault).await
     }
 
-    /// Sees to it that there is a token that lasts for so long, and keeps what it finds.
+    /// Sees to it that there is a token that lasts for so long. Where things went otherwise than well until now, the host is
+    /// asked for a new one: a token that was kept proves nothing.
     ///
     /// # Errors
     /// [`ActError`].
     pub async fn look_at(&self, account: &Account, ahead: Duration) -> Result<(), ActError> {
         let agent = self.0.agent(account).await;
-        self.0.tokens(&agent, account, None, ahead).await?;
-        // Tokens that were stored before prove nothing about the PDS, but nothing is known against it either.
-        Ok(health::note_ok(&self.0.pool, &account.did, false).await?)
+        let known = health::of(&self.0.pool, &account.did).await?;
+        let left = if known.is_some_and(|known| known.health == "ok") { ahead } else { Duration::MAX };
+        self.0.tokens(&agent, account, None, left).await?;
+        Ok(())
     }
 }
 

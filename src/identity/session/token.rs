@@ -54,8 +54,11 @@ impl Tokens {
         Some(Tokens { obtained: Some(Instant::now()), ..Self::stored(access, refresh, generation) })
     }
 
-    /// Whether calls may be made with it for so long still.
+    /// Whether calls may be made with it for so long still. [`Duration::MAX`]: no token lasts, another is wanted.
     pub fn lasts(&self, left: Duration) -> bool {
+        if left == Duration::MAX {
+            return false;
+        }
         let young = left <= MARGIN && self.obtained.is_some_and(|at| at.elapsed() < USED_AT_LEAST);
         young || lasts(self.access_until, left)
     }
@@ -136,6 +139,7 @@ mod tests {
         let fresh = Tokens::answered(&mut answer, 1).unwrap();
         assert!(fresh.lasts(MARGIN) && !fresh.can_be_refreshed());
         assert!(!fresh.lasts(MARGIN * 2), "renewed ahead of time it is all the same");
+        assert!(!fresh.lasts(Duration::MAX) && !stored("opaque".into()).lasts(Duration::MAX));
         tokio::time::advance(USED_AT_LEAST).await;
         assert!(!fresh.lasts(MARGIN));
         assert!(Tokens::answered(&mut serde_json::json!({ "accessJwt": "a", "refreshJwt": "" }), 1).is_none());
