@@ -158,9 +158,6 @@ async fn what_somebody_else_wished_is_written_by_his_grant_alone_and_noted() {
             .fetch_all(stand.pool())
             .await
             .unwrap();
-    let wanted = [
-        ("written".to_owned(), vec!["name".to_owned()], view.cid),
-        ("refused".to_owned(), vec!["name".to_owned()], None),
-    ];
+    let wanted = [("written".to_owned(), vec!["name".to_owned()], view.cid), ("refused".to_owned(), vec![], None)];
     assert_eq!(audit, wanted);
 }
