@@ -46,6 +46,11 @@ impl Place {
         Place { inner: inner.clone(), pds: pds.to_owned(), given_back: false }
     }
 
+    /// Takes one for an attempt that somebody waits for; none at a host that is away.
+    pub fn try_take(inner: &Arc<Inner>, pds: &str) -> Option<Self> {
+        inner.hosts.try_begin(pds).then(|| Place { inner: inner.clone(), pds: pds.to_owned(), given_back: false })
+    }
+
     /// Gives it back with what was found out. Whether the host came back after it was away.
     fn give_back(mut self, seen: Seen) -> bool {
         self.given_back = true;

@@ -17,7 +17,8 @@ const ALICE: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
 const KEY: [u8; 32] = *b"32 bytes that nobody will guess.";
 const PLACES: [&str; 4] = ["publish.intent_stored", "publish.attempted", "publish.answered", "publish.acknowledged"];
 
-#[tokio::test]
+// The PDS answers while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_killed_anywhere_leaves_one_record_of_each_wish() {
     let pds = NullPds::start().await;
     let stand = Stand::new(options()).await;
