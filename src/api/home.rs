@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use super::state::PublicState;
 
 /// Address, and what it answers.
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
     ("/xrpc/events.almanac.listEvents", "Events, the earliest start first."),
     ("/xrpc/events.almanac.listEvents?q=rust%20or%20music&mode=inperson&limit=10", "Found by words, held in person."),
     (
@@ -20,6 +20,7 @@ const EXAMPLES: [(&str, &str); 6] = [
         "Who answered to an event.",
     ),
     ("/xrpc/events.almanac.getStatus", "How far this index is."),
+    ("/v1/openapi.json", "What apps with a token can publish in their users' names."),
 ];
 
 pub(super) async fn home(State(state): State<PublicState>, headers: HeaderMap) -> Response {

@@ -34,7 +34,7 @@ pub fn router(state: PublicState) -> Router {
         .fallback(async || {
             XrpcError::no_such_address(
                 "there is nothing at this address; the queries are /xrpc/events.almanac.listEvents, .getEvent, \
-                 .listRsvps and .getStatus",
+                 .listRsvps and .getStatus, and /v1/openapi.json lists what apps can do with a token",
             )
         })
         .method_not_allowed_fallback(async || XrpcError::method_not_allowed("this is a query: use GET"))

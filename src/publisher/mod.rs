@@ -38,7 +38,7 @@ pub use intent::{Action, Conflict, IntentState, IntentView, Kind, RecordView};
 pub use look::{due_now, intent, list, record};
 pub use metric::register_metrics;
 pub use options::{PublishOptions, PublisherParts};
-pub use overview::{AuditEntry, IntentEntry, Published, PublishedRecord, Publishing, published, publishing};
+pub use overview::{AuditLine, IntentEntry, Published, PublishedRecord, Publishing, published, publishing};
 pub use retry::{Trouble, Verdict, Who};
 pub use unseen::{Unseen, unseen};
 pub use wish::{Acting, CLIENT_KEY_BYTES_MAX, Wish, WishError};

@@ -20,7 +20,7 @@ use crate::event_log;
 pub const PAGE_MAX: u32 = 100;
 
 /// A record as its author sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Overlaid {
     /// Its address.
     pub uri: String,
@@ -34,6 +34,7 @@ pub struct Overlaid {
     /// The version, once the PDS gave it one.
     pub cid: Option<String>,
     /// The whole record.
+    #[schema(value_type = Object)]
     pub record: Value,
 }
 
@@ -66,6 +67,31 @@ pub async fn list(
     after: Option<&str>,
     limit: u32,
 ) -> Result<OverlayPage, sqlx::Error> {
+    page(pool, user, kind, after, limit, true).await
+}
+
+/// The same as the log holds them, without anything that waits.
+///
+/// # Errors
+/// As [`list`].
+pub async fn confirmed(
+    pool: &PgPool,
+    user: &str,
+    kind: Kind,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<OverlayPage, sqlx::Error> {
+    page(pool, user, kind, after, limit, false).await
+}
+
+async fn page(
+    pool: &PgPool,
+    user: &str,
+    kind: Kind,
+    after: Option<&str>,
+    limit: u32,
+    with_waiting: bool,
+) -> Result<OverlayPage, sqlx::Error> {
     let limit = limit.clamp(1, PAGE_MAX);
     let mut tx = pool.begin().await?;
     // One moment for rows, intents and log: what is confirmed in between would be laid over itself, or be missing.
@@ -88,10 +114,18 @@ pub async fn list(
     let next = uris.last().filter(|_| rows.len() == limit as usize).map(|uri| uri.rkey.to_string());
     let mut records = vec![];
     for ((row, uri), id) in rows.iter().zip(uris).zip(ids) {
+        if !with_waiting {
+            if let Some(Held { cid, record }) = held.remove(&uri) {
+                let (uri, client_key) = (uri.to_string(), row.try_get("client_key")?);
+                let record = Value::Object(record);
+                records.push(Overlaid { uri, client_key, unconfirmed: false, state: None, cid: Some(cid), record });
+            }
+            continue;
+        }
         let (before, waiting) = layers.remove(&id).unwrap_or_default();
         let deleted: bool = row.try_get("deleted")?;
         // A delete that only our row knows of counts as well: it was told by the PDS.
-        let held = held.remove(&uri).filter(|_| !deleted || !waiting.is_empty());
+        let held = held.remove(&uri).map(|held| held.record).filter(|_| !deleted || !waiting.is_empty());
         let was_written = waiting.iter().any(|layer| layer.state == IntentState::Acknowledged);
         let base = match before {
             Some(draft) if was_written => Some(draft),
@@ -173,25 +207,29 @@ fn object(value: Option<Value>) -> Option<Map<String, Value>> {
     }
 }
 
+/// A record as the log holds it.
+struct Held {
+    cid: String,
+    record: Map<String, Value>,
+}
+
 /// The records as the log holds them.
-async fn held(
-    connection: &mut PgConnection,
-    uris: &[AtUri],
-) -> Result<HashMap<AtUri, Map<String, Value>>, sqlx::Error> {
+async fn held(connection: &mut PgConnection, uris: &[AtUri]) -> Result<HashMap<AtUri, Held>, sqlx::Error> {
     let newest = event_log::newest_words(connection, uris, 1).await?;
-    let mut places: HashMap<Position, AtUri> = HashMap::new();
+    let mut places: HashMap<Position, (AtUri, String)> = HashMap::new();
     for (uri, words) in newest.words {
-        let Some(word) = words.into_iter().next().filter(|word| word.cid.is_some()) else { continue };
+        let Some(word) = words.into_iter().next() else { continue };
+        let Some(cid) = word.cid.as_ref().map(ToString::to_string) else { continue };
         let snapshot = newest.snapshots.get(&uri.did).and_then(|snapshot| snapshot.rev.as_ref());
         if snapshot <= word.rev.as_ref() {
-            places.insert(word.position, uri);
+            places.insert(word.position, (uri, cid));
         }
     }
     let positions: Vec<Position> = places.keys().copied().collect();
     let bytes = event_log::records_at(connection, &positions).await?;
     let read = |(position, bytes): (Position, bytes::Bytes)| {
-        let uri = places.remove(&position)?;
-        Some((uri, object(record_json(&bytes).ok())?))
+        let (uri, cid) = places.remove(&position)?;
+        Some((uri, Held { cid, record: object(record_json(&bytes).ok())? }))
     };
     Ok(bytes.into_iter().filter_map(read).collect())
 }

@@ -55,7 +55,7 @@ pub struct Published {
     /// What was wished of it, the latest first, at most 100.
     pub intents: Vec<IntentEntry>,
     /// What others did in its owner's name, the latest first, at most 100.
-    pub audit: Vec<AuditEntry>,
+    pub audit: Vec<AuditLine>,
 }
 
 /// The row of a record.
@@ -120,7 +120,7 @@ pub struct IntentEntry {
 
 /// A write in another's name.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct AuditEntry {
+pub struct AuditLine {
     /// When.
     pub at: DateTime<Utc>,
     /// Who.

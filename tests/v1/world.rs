@@ -72,7 +72,8 @@ pub fn record(kind: Kind, client_key: &str, rkey: &str, state: IntentState) -> R
 
 impl PublishDesk for StubDesk {
     fn wish(&self, wish: Wish) -> DeskFuture<'_, Result<RecordView, WishError>> {
-        let made = record(wish.kind, &wish.client_key, "3kfake", IntentState::Acknowledged);
+        let mut made = record(wish.kind, &wish.client_key, "3kfake", IntentState::Acknowledged);
+        made.intent.iter_mut().for_each(|intent| intent.action = wish.action);
         self.wishes.lock().unwrap().push(wish);
         let answer = self.next.lock().unwrap().take().unwrap_or(Ok(made));
         Box::pin(std::future::ready(answer))
@@ -91,19 +92,6 @@ impl PublishDesk for StubDesk {
                 && record.uri.collection.as_str() == kind.collection()
         };
         Box::pin(std::future::ready(Ok(there.iter().find(named).cloned())))
-    }
-
-    fn list<'a>(
-        &'a self,
-        user: &'a str,
-        kind: Kind,
-        after: Option<&'a str>,
-        limit: u32,
-    ) -> DeskFuture<'a, Result<Vec<RecordView>, sqlx::Error>> {
-        let there = self.there.lock().unwrap();
-        let theirs = there.iter().filter(|r| r.user == user && r.uri.collection.as_str() == kind.collection());
-        let behind = theirs.filter(|record| after.is_none_or(|after| record.uri.rkey.as_str() > after));
-        Box::pin(std::future::ready(Ok(behind.take(limit as usize).cloned().collect())))
     }
 
     fn intent(&self, id: i64) -> DeskFuture<'_, Result<Option<IntentView>, sqlx::Error>> {
@@ -145,13 +133,23 @@ pub struct World {
 impl World {
     /// With the user `anna`.
     pub async fn new() -> Self {
-        let db = TestDb::fresh().await;
         let desk = Arc::new(StubDesk::default());
+        let world = World::over(TestDb::fresh().await, desk.clone(), desk).await;
+        world.user("anna", ANNA, "https://pds.example.org").await;
+        world
+    }
+
+    /// Without users, and with somebody real who carries wishes out.
+    pub async fn with(db: TestDb, desk: Arc<dyn PublishDesk>) -> Self {
+        World::over(db, desk, Arc::default()).await
+    }
+
+    async fn over(db: TestDb, at_work: Arc<dyn PublishDesk>, desk: Arc<StubDesk>) -> Self {
         let may_write = Arc::new(|pds: &str| match pds {
             FORBIDDEN_PDS => Err("`elsewhere.example.org` is declared for `other`".to_owned()),
             _ => Ok(()),
         });
-        let v1 = V1State::new(db.pool().clone(), desk.clone(), may_write, Duration::from_secs(10));
+        let v1 = V1State::new(db.pool().clone(), at_work, may_write, Duration::from_secs(10));
         let environment = Environment::parse("test").unwrap();
         let state = api::public::PublicState::new(db.pool().clone(), environment, Arc::new(Vec::new)).with_v1(v1);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -161,9 +159,7 @@ impl World {
         let (_, text) = token::create(db.pool(), "all", &Scope::ALL, None, "test").await.unwrap();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         let token = text.reveal().to_owned();
-        let world = World { db, base, desk, token, client, document: Document::new(), _stop: stop };
-        world.user("anna", ANNA, "https://pds.example.org").await;
-        world
+        World { db, base, desk, token, client, document: Document::new(), _stop: stop }
     }
 
     pub fn pool(&self) -> &PgPool {

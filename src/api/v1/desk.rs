@@ -20,15 +20,6 @@ pub trait PublishDesk: Send + Sync {
         client_key: &'a str,
     ) -> DeskFuture<'a, Result<Option<RecordView>, sqlx::Error>>;
 
-    /// At most `limit` of a user's records of one kind, in the order of their record keys, from behind the key `after`.
-    fn list<'a>(
-        &'a self,
-        user: &'a str,
-        kind: Kind,
-        after: Option<&'a str>,
-        limit: u32,
-    ) -> DeskFuture<'a, Result<Vec<RecordView>, sqlx::Error>>;
-
     /// An intent by its number.
     fn intent(&self, id: i64) -> DeskFuture<'_, Result<Option<IntentView>, sqlx::Error>>;
 }
@@ -45,16 +36,6 @@ impl PublishDesk for Publisher {
         client_key: &'a str,
     ) -> DeskFuture<'a, Result<Option<RecordView>, sqlx::Error>> {
         Box::pin(Publisher::record(self, user, kind, client_key))
-    }
-
-    fn list<'a>(
-        &'a self,
-        user: &'a str,
-        kind: Kind,
-        after: Option<&'a str>,
-        limit: u32,
-    ) -> DeskFuture<'a, Result<Vec<RecordView>, sqlx::Error>> {
-        Box::pin(Publisher::list(self, user, kind, after, limit))
     }
 
     fn intent(&self, id: i64) -> DeskFuture<'_, Result<Option<IntentView>, sqlx::Error>> {

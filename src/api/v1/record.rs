@@ -13,6 +13,7 @@ use super::auth::Reader;
 use super::refusal::{ErrorAnswer, Refusal};
 use crate::api::params::Params;
 use crate::event::Rkey;
+use crate::publisher::overlay::{self, Overlaid};
 use crate::publisher::{IntentState, Kind, RecordView};
 
 /// A record that is published here.
@@ -30,10 +31,11 @@ impl From<RecordView> for RecordAnswer {
     }
 }
 
-/// Some records, and where to go on.
+/// Some records as their author sees them, and where to go on.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RecordList {
-    records: Vec<RecordAnswer>,
+    /// In the order of their record keys, which is that of their making. What is deleted is not among them.
+    records: Vec<Overlaid>,
     /// Send it back for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -44,7 +46,8 @@ pub(super) struct RecordList {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it declares what `Params` reads")]
 pub(super) struct ListQuery {
-    /// true: also those that our own stream has not shown yet; false: only what is known to be on the PDS [default: true]
+    /// true: as if everything that waits were done already, so that an author sees what he wrote; false: as our own stream has
+    /// shown them [default: false]
     unconfirmed: Option<bool>,
     /// How many at most, 1 to 100 [default: 50]
     #[param(minimum = 1, maximum = 100)]
@@ -106,7 +109,7 @@ pub(super) fn not_found(user: &str, client_key: &str) -> Refusal {
 
 /// A user's events, in the order of their making.
 #[utoipa::path(get, path = "/v1/users/{user}/events", tag = "records", params(UserPath, ListQuery), responses(
-    (status = 200, body = RecordList, description = "Events with their last wishes"),
+    (status = 200, body = RecordList, description = "Events"),
     (status = "default", body = ErrorAnswer, description = "Why not"),
 ))]
 pub(super) async fn list_events(
@@ -120,7 +123,7 @@ pub(super) async fn list_events(
 
 /// A user's RSVPs, in the order of their making.
 #[utoipa::path(get, path = "/v1/users/{user}/rsvps", tag = "records", params(UserPath, ListQuery), responses(
-    (status = 200, body = RecordList, description = "RSVPs with their last wishes"),
+    (status = 200, body = RecordList, description = "RSVPs"),
     (status = "default", body = ErrorAnswer, description = "Why not"),
 ))]
 pub(super) async fn list_rsvps(
@@ -140,21 +143,15 @@ async fn list(
     kind: Kind,
 ) -> Result<Response, Refusal> {
     let params = Params::parse(query.as_deref(), &["unconfirmed", "limit", "cursor"])?;
-    let unconfirmed = params.text("unconfirmed").is_none() || params.flag("unconfirmed")?;
+    let unconfirmed = params.flag("unconfirmed")?;
     let limit = u32::from(params.limit()?.rows());
     let after = params.text("cursor").map(Rkey::parse).transpose();
     let after = after
         .map_err(|_| Refusal::invalid("`cursor` is not one of this service: send back what the last page gave"))?;
-    let mut records = state.desk.list(&user, kind, after.as_ref().map(Rkey::as_str), limit).await?;
-    let full = usize::try_from(limit).is_ok_and(|limit| records.len() >= limit);
-    let cursor = records.last().filter(|_| full).map(|record| record.uri.rkey.to_string());
-    if !unconfirmed {
-        records.retain(is_confirmed);
-    }
-    Ok(json(StatusCode::OK, RecordList { records: records.into_iter().map(RecordAnswer::from).collect(), cursor }))
-}
-
-/// Our own stream showed what the last wish made, or there was no wish.
-fn is_confirmed(record: &RecordView) -> bool {
-    record.intent.as_ref().is_none_or(|intent| intent.state == IntentState::Confirmed)
+    let after = after.as_ref().map(Rkey::as_str);
+    let page = match unconfirmed {
+        true => overlay::list(&state.pool, &user, kind, after, limit).await?,
+        false => overlay::confirmed(&state.pool, &user, kind, after, limit).await?,
+    };
+    Ok(json(StatusCode::OK, RecordList { records: page.records, cursor: page.next }))
 }

@@ -35,6 +35,8 @@ pub use metric::register_metrics;
 const BATCH: i64 = 2_000;
 /// Records looked at in one transaction for another reason than an event.
 const PAGE: i64 = 500;
+/// Accounts that are looked for in the whole log before everything else has its turn again.
+const LINKS: i64 = 100;
 /// Without a word from the appender it looks this often, also for answers that were stored after their event had come.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often what is unseen is counted.
@@ -239,20 +241,33 @@ impl Reconcile {
         commit(tx, found).await
     }
 
-    /// Looks through the whole log for the records of an account that was linked since. Whether there may be another one.
+    /// Looks through the whole log for the records of accounts that were linked since. Whether there may be others.
     async fn links(&self, connection: &mut PgConnection) -> Result<bool, ReconcileError> {
-        let next: Option<(String, String)> = sqlx::query_as(
+        let next: Vec<(String, String)> = sqlx::query_as(
             "select did, user_id from identity.account a
-             where not exists (select from publish.adopted d where d.did = a.did) order by did limit 1",
+             where not exists (select from publish.adopted d where d.did = a.did) order by did limit $1",
         )
-        .fetch_optional(&mut *connection)
+        .bind(LINKS)
+        .fetch_all(&mut *connection)
         .await?;
-        let Some((did, user)) = next else { return Ok(false) };
-        let (did, users) = (Did::parse(&did).map_err(damaged)?, HashMap::from([(did, user)]));
+        let is_last = (next.len() as i64) < LINKS;
+        for (did, user) in next {
+            let account = Did::parse(&did).map_err(damaged)?;
+            self.adopt(connection, &account, HashMap::from([(did, user)])).await?;
+        }
+        Ok(!is_last)
+    }
+
+    async fn adopt(
+        &self,
+        connection: &mut PgConnection,
+        did: &Did,
+        users: HashMap<String, String>,
+    ) -> Result<(), ReconcileError> {
         let mut after: Option<AtUri> = None;
         loop {
             let mut tx = connection.begin().await?;
-            let uris = event_log::records_of(&mut tx, &did, &COLLECTIONS, after.as_ref(), PAGE).await?;
+            let uris = event_log::records_of(&mut tx, did, &COLLECTIONS, after.as_ref(), PAGE).await?;
             after = uris.last().cloned();
             let is_last = (uris.len() as i64) < PAGE;
             let found = settle(&mut tx, &self.environment, &users, uris.into_iter().collect()).await?;
@@ -268,7 +283,7 @@ impl Reconcile {
             }
             commit(tx, found).await?;
             if is_last {
-                return Ok(true);
+                return Ok(());
             }
         }
     }
