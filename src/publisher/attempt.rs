@@ -46,6 +46,11 @@ impl Place {
         Place { inner: inner.clone(), pds: pds.to_owned(), given_back: false }
     }
 
+    /// Takes one for an attempt that somebody waits for; none at a host that is away.
+    pub fn try_take(inner: &Arc<Inner>, pds: &str) -> Option<Self> {
+        inner.hosts.try_begin(pds).then(|| Place { inner: inner.clone(), pds: pds.to_owned(), given_back: false })
+    }
+
     /// Gives it back with what was found out. Whether the host came back after it was away.
     fn give_back(mut self, seen: Seen) -> bool {
         self.given_back = true;
@@ -133,6 +138,8 @@ impl Attempt<'_> {
                     self.release(std::mem::take(&mut jobs)).await?;
                     self.acknowledged(&sorted.done).await?;
                 }
+                // Before what failed is settled: of a trouble of the account's all of it is told.
+                self.release(sorted.given_back).await?;
                 for (job, stop) in sorted.failed {
                     self.settle(job, Err(stop)).await?;
                 }
@@ -225,12 +232,17 @@ impl Attempt<'_> {
         if jobs.is_empty() {
             return Ok(());
         }
-        let ids: Vec<i64> = jobs.iter().map(|job| job.id).collect();
+        let (ids, maybe_written): (Vec<i64>, Vec<bool>) = jobs.iter().map(|job| (job.id, job.maybe_written)).unzip();
         locked(&self.leased).retain(|id| !ids.contains(id));
         sqlx::query(
-            "update publish.intent set leased_until = null where id = any($1) and state in ('wanted', 'attempted')",
+            "update publish.intent i
+             set leased_until = null, maybe_written = d.maybe_written,
+                 state = case when d.maybe_written then 'attempted' else 'wanted' end
+             from unnest($1::bigint[], $2::bool[]) d (id, maybe_written)
+             where i.id = d.id and i.state in ('wanted', 'attempted')",
         )
         .bind(ids)
+        .bind(maybe_written)
         .execute(self.pool())
         .await?;
         Ok(())

@@ -65,12 +65,14 @@ pub(super) struct Sorted {
     pub failed: Vec<(Job, Stop)>,
     /// Not tried: one by one, or later.
     pub left: Vec<Job>,
+    /// Those that need not find out by themselves what one of `failed` did.
+    pub given_back: Vec<Job>,
 }
 
 impl Way<'_> {
     /// Makes as many of these as fit into one commit.
     pub async fn make(&self, jobs: Vec<Job>) -> Sorted {
-        let mut sorted = Sorted { done: vec![], failed: vec![], left: vec![] };
+        let mut sorted = Sorted { done: vec![], failed: vec![], left: vec![], given_back: vec![] };
         let (mut chosen, mut writes, mut bytes) = (Vec::new(), Vec::new(), 0);
         for mut job in jobs {
             if let Err(stop) = subject::pin(self.inner, &mut job.draft).await {
@@ -152,17 +154,13 @@ impl Way<'_> {
     }
 }
 
-/// The first has the reason, the others only go back to wait.
+/// The first has the reason, the others go back to wait.
 fn fail_all(jobs: Vec<Job>, stop: Stop, sorted: &mut Sorted) {
-    let mut failure = match &stop {
-        Stop::Failed(failure) => Some(failure.clone()),
-        Stop::Gone | Stop::Database(_) => None,
-    };
-    let mut stop = Some(stop);
-    for job in jobs {
-        let stop = stop.take().or_else(|| failure.as_mut().map(|failure| Stop::Failed(failure.clone())));
-        sorted.failed.push((job, stop.unwrap_or(Stop::Gone)));
+    let mut jobs = jobs.into_iter();
+    if let Some(first) = jobs.next() {
+        sorted.failed.push((first, stop));
     }
+    sorted.given_back.extend(jobs);
 }
 
 fn write(job: &Job) -> Value {

@@ -43,7 +43,7 @@ struct Stored {
     /// The PDS, as far as known when it was stored.
     pds: String,
     /// It is ours to attempt now.
-    leased: bool,
+    leased: Option<Place>,
 }
 
 impl Publisher {
@@ -74,11 +74,11 @@ impl Publisher {
         let until = Instant::now() + self.options().wait;
         let stored = self.store(&wish).await;
         metric::wished(stored.as_ref().err());
-        let stored = stored?;
+        let mut stored = stored?;
         crash_point("publish.intent_stored");
         let mut tried = false;
-        if stored.leased {
-            self.attempt(stored.intent, &stored.pds, until).await;
+        if let Some(place) = stored.leased.take() {
+            self.attempt(stored.intent, place, until).await;
             tried = true;
         } else {
             self.inner.wake.notify_one();
@@ -93,19 +93,23 @@ impl Publisher {
                 return Ok(view);
             }
             // An earlier wish of the same record is in the way, and perhaps nobody drains just now.
+            let Some(place) = Place::try_take(&self.inner, &stored.pds) else { return Ok(view) };
             match self.lease_first(stored.record).await? {
                 Some(intent) => {
-                    self.attempt(intent, &stored.pds, until).await;
+                    self.attempt(intent, place, until).await;
                     tried = intent == stored.intent;
                 }
-                None => tokio::time::sleep(LOOK_EVERY).await,
+                None => {
+                    drop(place);
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
             }
         }
     }
 
     /// Attempts an intent that is leased, and waits for it until then.
-    async fn attempt(&self, intent: i64, pds: &str, until: Instant) {
-        let (inner, place) = (self.inner.clone(), Place::take(&self.inner, pds));
+    async fn attempt(&self, intent: i64, place: Place, until: Instant) {
+        let inner = self.inner.clone();
         // A task of its own: an app that hangs up does not leave a write in its middle.
         let attempt = tokio::spawn(async move { attempt::run(&inner, intent, place).await });
         let _late = timeout_at(until, attempt).await;
@@ -182,14 +186,15 @@ impl Publisher {
             && last.digest == digest
             && !matches!(last.state, IntentState::Refused | IntentState::Conflict)
         {
-            let stored = Stored { record: record.id, intent: last.id, pds: account.pds, leased: false };
+            let stored = Stored { record: record.id, intent: last.id, pds: account.pds, leased: None };
             transaction.commit().await?;
             return Ok(stored);
         }
-        let leases = self.inner.hosts.may_begin(&account.pds);
+        let place = Place::try_take(&self.inner, &account.pds);
+        let leases = place.is_some();
         let (intent, leased) = insert(&mut transaction, wish, &record, last.as_ref(), digest, leases).await?;
         transaction.commit().await?;
-        Ok(Stored { record: record.id, intent, pds: account.pds, leased })
+        Ok(Stored { record: record.id, intent, pds: account.pds, leased: place.filter(|_| leased) })
     }
 }
 

@@ -56,9 +56,13 @@ impl Hosts {
         self.hosts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Whether an attempt that somebody waits for may begin now.
-    pub fn may_begin(&self, pds: &str) -> bool {
-        self.locked().get(pds).is_none_or(|host| host.down.is_none() || host.room() > 0)
+    /// Begins an attempt that somebody waits for, but not at a host that is away and being asked about it, or not due to be.
+    pub fn try_begin(&self, pds: &str) -> bool {
+        let mut hosts = self.locked();
+        let host = hosts.entry(pds.to_owned()).or_insert_with(|| Host::new(self.workers));
+        let may = host.down.is_none() || host.room() > 0;
+        host.under_way += usize::from(may);
+        may
     }
 
     /// How many attempts may begin, for the hosts of which fewer may than workers are there.
@@ -71,7 +75,7 @@ impl Hosts {
     /// An attempt begins.
     pub fn begin(&self, pds: &str) {
         let mut hosts = self.locked();
-        let host = hosts.entry(pds.to_owned()).or_insert(Host { under_way: 0, window: self.workers, down: None });
+        let host = hosts.entry(pds.to_owned()).or_insert_with(|| Host::new(self.workers));
         host.under_way += 1;
     }
 
@@ -120,6 +124,10 @@ impl Hosts {
 }
 
 impl Host {
+    fn new(workers: usize) -> Self {
+        Host { under_way: 0, window: workers, down: None }
+    }
+
     fn room(&self) -> usize {
         match &self.down {
             Some(down) if down.until > Instant::now() => 0,
@@ -139,7 +147,7 @@ mod tests {
     }
 
     fn room(hosts: &Hosts) -> i32 {
-        hosts.room().first().map_or(4, |(_, room)| *room)
+        hosts.room().iter().find(|(pds, _)| pds == "a").map_or(4, |(_, room)| *room)
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,14 +157,14 @@ mod tests {
         assert_eq!(room(&hosts), 0, "all workers are at it");
         (0..4).for_each(|_| assert!(!hosts.end("a", Seen::Down)));
         assert_eq!((room(&hosts), hosts.down()), (0, 1));
-        assert!(!hosts.may_begin("a") && hosts.may_begin("b"));
+        assert!(!hosts.try_begin("a") && hosts.try_begin("b"));
         let mut pauses = vec![];
         for _ in 0..8 {
             let pause = hosts.next_probe().unwrap();
             tokio::time::sleep(pause).await;
             assert_eq!(room(&hosts), 1);
-            hosts.begin("a");
-            assert_eq!(room(&hosts), 0, "one at a time");
+            assert!(hosts.try_begin("a") && !hosts.try_begin("a"), "one at a time");
+            assert_eq!(room(&hosts), 0);
             hosts.end("a", Seen::Down);
             pauses.push(pause.as_secs_f64());
         }

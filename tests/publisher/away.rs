@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use almanac::publisher::{IntentState, PublishOptions};
+use futures_util::{StreamExt, stream};
 
 use crate::stand::{Stand, assert_state, named, options};
 use crate::support::lossy::Lossy;
@@ -15,7 +16,7 @@ const WISHES: usize = 1_000;
 const AWAY: Duration = Duration::from_secs(4);
 
 fn did(n: usize) -> String {
-    format!("did:plc:{:a>24}", char::from(b'a' + (n % 26) as u8).to_string().repeat(1 + n / 26))
+    format!("did:plc:{}{:z>23}", char::from(b'a' + (n % 26) as u8), "b".repeat(n / 26))
 }
 
 #[tokio::test]
@@ -29,33 +30,28 @@ async fn a_thousand_wishes_arrive_once_when_the_pds_is_back() {
     lossy.down(true);
     let publisher = stand.publisher();
     let began = Instant::now();
-    let mut views = vec![];
-    for n in 0..WISHES {
-        let (user, key) = (format!("u{}", n % ACCOUNTS), format!("e{}", n / ACCOUNTS));
-        views.push(publisher.wish(named(&user, &key, "first")).await.unwrap());
-    }
+    let wish = |n: usize, name: &str| {
+        let wish = named(&format!("u{}", n % ACCOUNTS), &format!("e{}", n / ACCOUNTS), name);
+        let publisher = publisher.clone();
+        async move { publisher.wish(wish).await.unwrap() }
+    };
+    let views: Vec<_> = stream::iter((0..WISHES).map(|n| wish(n, "first"))).buffered(8).collect().await;
     assert_state(&views[WISHES - 1], IntentState::Wanted);
     // Of every tenth it is not known whether it arrived; a later wish does not take its place but follows it.
     sqlx::query("update publish.intent set state = 'attempted', maybe_written = true where id % 10 = 0")
         .execute(stand.pool())
         .await
         .unwrap();
-    let mut later = 0;
-    for n in 0..WISHES {
-        if views[n].intent.as_ref().unwrap().id % 10 == 0 {
-            let (user, key) = (format!("u{}", n % ACCOUNTS), format!("e{}", n / ACCOUNTS));
-            publisher.wish(named(&user, &key, "second")).await.unwrap();
-            later += 1;
-        }
-    }
-    assert_eq!(later, WISHES / 10);
+    let twice = |n: &usize| views[*n].intent.as_ref().unwrap().id % 10 == 0;
+    let second = stream::iter((0..WISHES).filter(twice).map(|n| wish(n, "second")));
+    let later = second.buffered(8).collect::<Vec<_>>().await.len();
     let other = stand.publisher();
     let drains = [stand.drain(&publisher), stand.drain(&other)];
     tokio::time::sleep(AWAY).await;
     let attempts: i64 =
         sqlx::query_scalar("select sum(attempts) from publish.intent").fetch_one(stand.pool()).await.unwrap();
-    // The second process finds out with all its workers at once, from then on each asks once in a pause of at least 320 ms,
-    // once the pauses have grown so far.
+    // At first as many find out as ask at once; from then on each process asks once in a pause, which grows to 320 ms at
+    // least.
     let pauses = began.elapsed().as_millis() as i64 / 320;
     assert!(attempts <= 2 * (8 + 8 + pauses), "{attempts} attempts at a host that is away, in {:?}", began.elapsed());
     assert!(attempts >= 2, "{attempts}");
@@ -71,10 +67,9 @@ async fn a_thousand_wishes_arrive_once_when_the_pds_is_back() {
     }
     assert_eq!(records.len(), WISHES, "none is lost, and none is there twice");
     assert_eq!(pds.written().len(), WISHES + later, "each was written once");
-    for view in &views {
+    for (n, view) in views.iter().enumerate() {
         let name = &records[&crate::stand::key(&view.uri)].value["name"];
-        let twice = view.intent.as_ref().unwrap().id % 10 == 0;
-        assert_eq!(name, if twice { "second" } else { "first" });
+        assert_eq!(name, if twice(&n) { "second" } else { "first" });
     }
     let disordered: i64 = sqlx::query_scalar(
         "select count(*) from publish.intent a join publish.intent b on b.record_id = a.record_id and b.id > a.id

@@ -14,14 +14,16 @@ use crate::support::null_pds::NullPds;
 use crate::support::serve::Serve;
 
 const ALICE: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
+const KEY: [u8; 32] = *b"32 bytes that nobody will guess.";
 const PLACES: [&str; 4] = ["publish.intent_stored", "publish.attempted", "publish.answered", "publish.acknowledged"];
 
-#[tokio::test]
+// The PDS answers while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_killed_anywhere_leaves_one_record_of_each_wish() {
     let pds = NullPds::start().await;
     let stand = Stand::new(options()).await;
     stand.link("alice", ALICE, &pds.url).await;
-    let vault = Vault::new(Environment::parse("test").unwrap(), KeyRing::new(vec![("k".to_owned(), [7; 32])]).unwrap());
+    let vault = Vault::new(Environment::parse("test").unwrap(), KeyRing::new(vec![("k".to_owned(), KEY)]).unwrap());
     let mut connection = stand.pool().acquire().await.unwrap();
     for name in CredentialName::ALL {
         credential::store(&mut connection, &vault, "alice", ALICE, name, &"a secret".to_owned().into()).await.unwrap();
@@ -30,9 +32,9 @@ async fn a_process_killed_anywhere_leaves_one_record_of_each_wish() {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("almanac.toml");
     let host = pds.url.trim_start_matches("http://");
-    let key = data_encoding::BASE64.encode(&[7; 32]);
+    let key = data_encoding::BASE64.encode(&KEY);
     let text = format!(
-        "[identity]\nkeys = ['k={key}']\n[origin]\nhosts = ['{host}=test']\n[network]\nallow_private = true\n\
+        "[identity]\nkeys = ['k={key}']\n[origin]\nhosts = ['{host}=test']\n[network]\nallow_private = 'true'\n\
          [publish]\nretry_first = '50ms'\nretry_max = '400ms'\n"
     );
     std::fs::write(&settings, text).unwrap();
