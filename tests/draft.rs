@@ -270,6 +270,7 @@ proptest! {
             let given = given.as_f64().or_else(|| given.as_str()?.parse().ok()).unwrap();
             let written = &draft.fields()["locations"][0][field];
             prop_assert_eq!(written.as_str().unwrap().parse::<f64>().unwrap(), given);
+            prop_assert!(written != "-0");
         }
     }
 }

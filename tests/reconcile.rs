@@ -386,19 +386,24 @@ async fn what_nobody_heard_is_confirmed_by_a_snapshot() {
     let (kept, gone) = (world.record("a").await, world.record("b").await);
     let (first, second) = (world.published(kept, "one", 5).await, world.published(kept, "two", 6).await);
     let third = world.published(gone, "one", 7).await;
-    world.append(&[snapshot("anna", 4)]).await;
+    let settled = world.record("c").await;
+    world.published(settled, "one", 3).await;
+    world.append(&[put("anna", "c", 3, "one"), snapshot("anna", 4), put("anna", "c", 4, "one")]).await;
     world.look().await;
+    assert_eq!(world.row("anna", "c").await.map(|row| (row.deleted, row.edited)), Some((false, false)));
     assert_eq!(world.state(first).await, waits("acknowledged"), "it was taken before");
     let row = Observed { verification: Verification::Snapshot, ..put("anna", "a", 9, "two") };
     world.append(&[snapshot("anna", 9), row]).await;
     world.look().await;
     for intent in [first, second] {
-        assert_eq!(world.state(intent).await, confirmed(3));
+        assert_eq!(world.state(intent).await, confirmed(5));
     }
     assert_eq!(world.row("anna", "a").await, Some(ours(Some(&cid("two")), 9)), "its row repeats what we wrote");
-    assert_eq!(world.state(third).await, confirmed(2));
+    assert_eq!(world.state(third).await, confirmed(4));
     let row = world.row("anna", "b").await.unwrap();
     assert_eq!((row.deleted, row.edited, row.rev), (true, true, Some(rev(9).to_string())), "deleted elsewhere");
+    let row = world.row("anna", "c").await.unwrap();
+    assert_eq!((row.deleted, row.edited), (true, true), "also where nothing waits");
 }
 
 #[tokio::test]

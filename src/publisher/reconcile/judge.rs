@@ -125,6 +125,7 @@ pub(super) struct Intent {
     pub cid: Option<String>,
     pub rev: Option<Rev>,
     pub acknowledged_at: Option<DateTime<Utc>>,
+    pub confirmed_position: Option<Position>,
 }
 
 impl Intent {
@@ -209,14 +210,14 @@ fn is_ordered(newest: &Intent, last: &Word, confirmed: &[(i64, Position)]) -> bo
 fn confirmed(intents: &[Intent], heard: &Heard) -> Vec<(i64, Position)> {
     let mut confirmed = vec![];
     let mut later: Option<Position> = None;
-    for (n, intent) in intents.iter().enumerate().rev() {
+    for (intent, place) in intents.iter().zip(places(intents, heard)).rev() {
         if intent.state == IntentState::Confirmed {
             later = later.or(Some(heard.head));
         }
         if intent.state != IntentState::Acknowledged {
             continue;
         }
-        if let Some(position) = place(intent, &intents[..n], heard).or(later) {
+        if let Some(position) = place.or(later) {
             confirmed.push((intent.id, position));
             later = Some(position);
         }
@@ -225,30 +226,61 @@ fn confirmed(intents: &[Intent], heard: &Heard) -> Vec<(i64, Position)> {
     confirmed
 }
 
-/// Where the log shows what an intent wrote, or something later.
-fn place(intent: &Intent, earlier: &[Intent], heard: &Heard) -> Option<Position> {
-    if let Some(rev) = intent.rev {
-        // Its own word, else the first of those that came after; a snapshot that does not show the record is one of them.
-        let word = heard.words.iter().filter(|word| word.rev >= rev).min();
-        let snapshot = heard.snapshot.filter(|(taken, _)| *taken >= rev);
-        return word.map(|word| word.position).or(snapshot.map(|(_, position)| position));
-    }
-    // The same content may have been written before, and something else in between.
-    let floor = earlier.iter().filter(|earlier| earlier.is_written()).filter_map(|earlier| earlier.rev).max();
-    let is_its_own =
-        |word: &&Word| word.cid.as_deref() == intent.content() && floor.is_none_or(|floor| word.rev >= floor);
-    let shown = heard.words.iter().filter(is_its_own).max().map(|word| word.position);
+/// Where the log shows what each intent wrote, or something later; in their order.
+fn places(intents: &[Intent], heard: &Heard) -> Vec<Option<Position>> {
+    // The same content may have been written before, with something else in between: what an answer without a revision
+    // stands for is not older than what was written before it. `None`: the log does not show that yet, so nothing can be said.
+    let mut floor = Some(Rev::ZERO);
+    let (mut waits, mut before) = (false, None);
+    let mut place = |intent: &Intent| {
+        if !intent.is_written() {
+            return None;
+        }
+        let waiting = intent.state == IntentState::Acknowledged;
+        let own = |word: &&Word| match intent.confirmed_position {
+            Some(position) => word.position == position,
+            None => floor.is_some_and(|floor| word.rev >= floor) && word.cid.as_deref() == intent.content(),
+        };
+        let own = heard.words.iter().filter(own).min();
+        let (found, place) = match (intent.rev, own) {
+            (Some(rev), _) => (Some(rev), by_rev(rev, heard)),
+            // A delete without a put before it to undo wrote nothing: a later one's word is not its own.
+            (None, Some(word)) if intent.action == Action::Put || before == Some(Action::Put) || !waiting => {
+                (Some(word.rev), Some(word.position))
+            }
+            (None, Some(word)) => (floor, Some(word.position)),
+            (None, None) => (None, by_time(intent, heard).or_else(|| by_silence(intent, waits, heard))),
+        };
+        // What is confirmed without a word of its own wrote nothing, or was passed by.
+        floor = found.or(floor.filter(|_| place.is_some() || !waiting));
+        waits |= waiting;
+        before = Some(intent.action);
+        place
+    };
+    intents.iter().map(&mut place).collect()
+}
+
+/// The word of that revision, else the first of those that came after; a snapshot that does not show the record is one of them.
+fn by_rev(rev: Rev, heard: &Heard) -> Option<Position> {
+    let word = heard.words.iter().filter(|word| word.rev >= rev).min();
+    let snapshot = heard.snapshot.filter(|(taken, _)| *taken >= rev);
+    word.map(|word| word.position).or(snapshot.map(|(_, position)| position))
+}
+
+/// The first word that was certainly written after the answer.
+fn by_time(intent: &Intent, heard: &Heard) -> Option<Position> {
     let snapshot = heard.snapshot.map(|(rev, position)| Word { rev, cid: None, position });
     let later = heard.words.iter().chain(&snapshot).filter(|word| word.is_after(intent.acknowledged_at)).min();
-    shown.or(later.map(|word| word.position)).or_else(|| {
-        // There was nothing to delete, and the log agrees, once it shows all that we wrote before.
-        let waits = earlier.iter().any(|earlier| earlier.state == IntentState::Acknowledged);
-        match heard.last(None) {
-            _ if waits || intent.action == Action::Put => None,
-            None => Some(heard.head),
-            Some(last) => last.cid.is_none().then_some(last.position),
-        }
-    })
+    later.map(|word| word.position)
+}
+
+/// There was nothing to delete, and the log agrees, once it shows all that we wrote before.
+fn by_silence(intent: &Intent, waits: bool, heard: &Heard) -> Option<Position> {
+    match heard.last(None) {
+        _ if waits || intent.action == Action::Put => None,
+        None => Some(heard.head),
+        Some(last) => last.cid.is_none().then_some(last.position),
+    }
 }
 
 #[cfg(test)]

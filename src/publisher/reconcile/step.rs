@@ -175,7 +175,7 @@ fn rev(text: Option<String>) -> Result<Option<Rev>, sqlx::Error> {
 /// write.
 async fn intents(connection: &mut PgConnection, records: Vec<i64>) -> Result<HashMap<i64, Vec<Intent>>, sqlx::Error> {
     let rows = sqlx::query(
-        "select i.id, i.record_id, i.action, i.state, i.maybe_written, i.cid, i.rev, i.acknowledged_at
+        "select i.id, i.record_id, i.action, i.state, i.maybe_written, i.cid, i.rev, i.acknowledged_at, i.confirmed_position
          from publish.intent i
          where i.record_id = any($1) and (
              i.state in ('wanted', 'attempted', 'acknowledged')
@@ -201,6 +201,7 @@ async fn intents(connection: &mut PgConnection, records: Vec<i64>) -> Result<Has
             cid: row.try_get("cid")?,
             rev: rev(row.try_get("rev")?)?,
             acknowledged_at: row.try_get::<Option<DateTime<Utc>>, _>("acknowledged_at")?,
+            confirmed_position: row.try_get("confirmed_position")?,
         });
     }
     Ok(intents)

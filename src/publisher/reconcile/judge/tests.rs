@@ -33,7 +33,7 @@ fn took(id: i64, cid: &str, n: Option<u64>) -> Intent {
     let acknowledged_at = Some(at(0));
     let cid = Some(cid.to_owned());
     let (action, state) = (Action::Put, IntentState::Acknowledged);
-    Intent { id, action, state, maybe_written: false, cid, rev: n.map(rev), acknowledged_at }
+    Intent { id, action, state, maybe_written: false, cid, rev: n.map(rev), acknowledged_at, confirmed_position: None }
 }
 
 fn took_away(id: i64, n: Option<u64>) -> Intent {
@@ -67,6 +67,11 @@ fn what_the_log_does_not_show_is_not_confirmed() {
     let intents = [Intent { state: IntentState::Confirmed, ..took(1, "b", Some(3)) }, took(2, "a", None)];
     let verdict = judge(&known("b", 3), &intents, &heard(&[put(2, "a", 6), put(3, "b", 7)]));
     assert_eq!(verdict.confirmed, []);
+    // A delete that was found done is not the delete before the put that the log does not show.
+    let intents = [took(1, "a", Some(1)), took_away(2, Some(2)), took(3, "b", None), took_away(4, None)];
+    let heard = heard(&[put(1, "a", 6), gone(2, 7)]);
+    let verdict = judge(&Known { deleted: true, rev: Some(rev(2)), ..Known::default() }, &intents, &heard);
+    assert_eq!(verdict.confirmed, [(1, 6), (2, 7)]);
 }
 
 #[test]
@@ -338,10 +343,11 @@ impl World {
     /// As a step does.
     fn look(&mut self) {
         let verdict = judge(&self.known, &self.intents, &self.heard);
-        for (id, _) in &verdict.confirmed {
+        for (id, position) in &verdict.confirmed {
             let intent = &mut self.intents[*id as usize - 1];
             assert_eq!(intent.state, IntentState::Acknowledged);
             intent.state = IntentState::Confirmed;
+            intent.confirmed_position = Some(*position);
         }
         self.reported.extend(verdict.elsewhere);
         self.known = verdict.known;
@@ -379,7 +385,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
     #[test]
     fn in_the_end_everything_is_confirmed_and_known(deeds in prop::collection::vec((deed(), any::<bool>()), 1..25)) {
         let mut world = World::default();
