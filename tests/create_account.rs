@@ -252,6 +252,9 @@ async fn invite_codes_are_minted_counted_and_missed() {
         })
         .await;
     }
+    let health = world.json(&["identity", "health"]).await;
+    let words: Vec<&str> = health.as_array().unwrap().iter().map(|entry| text(entry, "health")).collect();
+    assert_eq!(words, ["ok"; 3]);
     let log = serve.running.log();
     assert!(!log.contains(world.parts.admin_password()) && !log.contains(&code), "{log}");
 }
@@ -263,4 +266,25 @@ async fn a_pds_that_wants_no_invite_code_gets_none() {
     let output = world.run(&create, &[("ALMANAC_PDS_ADMIN_PASSWORD", "")]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(world.lossy.count("Invite"), 0);
+}
+
+#[tokio::test]
+async fn the_password_of_an_account_that_is_being_made_moves_to_the_new_key() {
+    let world = World::new().await;
+    let create = ["identity", "create", "one", "--name", "one", "--no-wait"];
+    world.run(&create, &[("ALMANAC_CRASH_AT", "identity.account_made")]).await;
+    let ring = |ids: &[&str]| {
+        let key =
+            |id: &&str| ((*id).to_owned(), std::array::from_fn(|i| if *id == "one" { i as u8 } else { i as u8 + 1 }));
+        Vault::new(Environment::parse("test").unwrap(), KeyRing::new(ids.iter().map(key).collect()).unwrap())
+    };
+    let reseal = async |ids| almanac::identity::reseal_pending(world.db.pool(), &ring(ids)).await;
+    assert!(reseal(&["two"]).await.unwrap_err().to_string().contains("\"one\""));
+    assert_eq!(reseal(&["one", "two"]).await.unwrap(), 0);
+    assert_eq!(reseal(&["two", "one"]).await.unwrap(), 1);
+    assert_eq!(reseal(&["two"]).await.unwrap(), 0);
+    let key = "two=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+    let output = world.run(&create, &[("ALMANAC_IDENTITY_KEYS", key)]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(world.parts.dids().await.len(), 1);
 }

@@ -307,6 +307,31 @@ async fn a_pds_that_is_away_is_told_apart_from_an_account_that_is_dead() {
     assert!(numbers.contains(&("ok", 2)), "{numbers:?}");
 }
 
+#[tokio::test]
+async fn many_accounts_at_once_leave_connections_for_others() {
+    let world = World::new().await;
+    let names = ["a-one", "a-two", "a-three", "a-four", "a-five", "a-six"];
+    for name in names {
+        world.user(name).await;
+    }
+    let slow = Duration::from_secs(5);
+    world.lossy.slow("createSession", slow);
+    let sessions = world.sessions(&world.process());
+    let renewals = join_all(names.map(|name| sessions.session_for(name)));
+    let others = async {
+        let pool = world.db.pool();
+        while (pool.size() as usize - pool.num_idle()) < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Seven of ten, while the host takes its time.
+        let all = tokio::time::timeout(slow / 2, join_all((0..7).map(|_| pool.acquire()))).await;
+        assert_eq!(all.expect("the renewals hold the connections").into_iter().filter(Result::is_ok).count(), 7);
+    };
+    let (renewed, ()) = tokio::join!(renewals, others);
+    assert!(renewed.iter().all(Result::is_ok));
+    assert_eq!(world.asked("createSession"), names.len());
+}
+
 /// What this process logged, everything.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

@@ -3,7 +3,7 @@
 use super::flags::Global;
 use super::table::{print_json, table};
 use crate::config::Settings;
-use crate::service::isolation;
+use crate::service::{self, isolation};
 
 #[derive(clap::Args)]
 pub(super) struct ConfigArgs {
@@ -31,7 +31,11 @@ pub(super) fn run(global: &Global, args: ConfigArgs) -> anyhow::Result<()> {
     let layers = global.layers([])?;
     match args.command {
         ConfigCommand::Check => {
-            let policy = Settings::check(&layers)?.policy()?;
+            let settings = Settings::check(&layers)?;
+            let policy = settings.policy()?;
+            // What is in files of its own is read when it is needed; here, so that it is found out before.
+            settings.admin_token()?;
+            service::vault::vault(&settings)?;
             eprintln!(
                 "settings are in order: environment {}, {} collections, {} allowed and {} denied accounts",
                 policy.environment,

@@ -170,6 +170,9 @@ impl Layers {
             let key = known.ok_or_else(|| unknown(&path.display().to_string(), &name, KEYS.iter().map(|k| k.name)))?;
             let values = match (key.form, value) {
                 (_, toml::Value::String(text)) => vec![text],
+                // `true` and `8` are as good as `"true"` and `"8"`.
+                (Form::Text, toml::Value::Boolean(given)) => vec![given.to_string()],
+                (Form::Text, toml::Value::Integer(given)) => vec![given.to_string()],
                 (Form::List, toml::Value::Array(items)) => items
                     .into_iter()
                     .map(|item| match item {

@@ -151,3 +151,12 @@ fn what_is_asked_of_hosts_is_read_and_checked() {
         refused(Settings::check(&read("", &[(variable, value)], &[]).unwrap()), &words);
     }
 }
+
+#[test]
+fn what_is_no_text_in_the_file_is_read_as_if_it_were() {
+    let layers = read("[network]\nallow_private = true\n[backfill]\nworkers = 7", &[], &[]).unwrap();
+    let settings = Settings::check(&layers).unwrap();
+    assert!(settings.network.allow_private);
+    assert_eq!(settings.backfill.workers, 7);
+    refused(read("[backfill]\nworkers = 7.5", &[], &[]), &["backfill.workers", "float"]);
+}

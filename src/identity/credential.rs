@@ -203,12 +203,14 @@ pub struct KeyUse {
     pub secrets: i64,
 }
 
-/// Which keys are named by secrets, and how often.
+/// Which keys are named by secrets, and how often; those of accounts that are being made included.
 ///
 /// # Errors
 /// The database did not do it.
 pub async fn key_use(executor: impl PgExecutor<'_>) -> Result<Vec<KeyUse>, sqlx::Error> {
-    let all = "select key_id, count(*) as secrets from identity.credential group by key_id order by key_id nulls first";
+    let all = "select key_id, count(*) as secrets
+               from (select key_id from identity.credential union all select key_id from identity.pending_account) as kept
+               group by key_id order by key_id nulls first";
     sqlx::query_as(all).fetch_all(executor).await
 }
 

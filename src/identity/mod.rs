@@ -20,6 +20,7 @@ pub mod vault;
 pub use account::{Account, LinkError, all, link, linked_since, moved, of_did, of_either, of_user, release, unlink};
 pub use create::{CreateError, Creator, HostDescription, Naming, NewAccount, keep};
 pub use endpoint::endpoint;
+pub use pending::reseal_pending;
 pub use session::health::{self, Health, refresh_gauges, register_metrics};
 pub use session::{ActError, Acting, Custodial, Keeper, MayWrite, Session, Sessions};
 pub use standing::{SessionStanding, Standing, find, standing};

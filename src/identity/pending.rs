@@ -63,6 +63,29 @@ pub(super) async fn forget(connection: &mut PgConnection, user_id: &str) -> Resu
     Ok(())
 }
 
+/// Seals anew what is not sealed with the key that seals now, so that a key may be taken away after a rotation. How many were.
+///
+/// # Errors
+/// One does not open, or the database did not do it.
+pub async fn reseal_pending(pool: &PgPool, vault: &Vault) -> Result<u64, CreateError> {
+    let older = "select user_id from identity.pending_account where key_id <> $1 order by user_id limit 1000";
+    let users: Vec<String> = sqlx::query_scalar(older).bind(vault.ring().sealing()).fetch_all(pool).await?;
+    let mut sealed = 0;
+    for user_id in users {
+        let mut tx = pool.begin().await?;
+        // While the account is being made the row changes; it is looked at again later.
+        if !take_turn(&mut tx, &user_id).await? {
+            continue;
+        }
+        if let Some(pending) = load(pool, vault, &user_id).await? {
+            store(pool, vault, &user_id, &pending).await?;
+            sealed += 1;
+        }
+        tx.commit().await?;
+    }
+    Ok(sealed)
+}
+
 /// Makes this transaction the only one anywhere that makes an account for the user. Whether it is.
 pub(super) async fn take_turn(connection: &mut PgConnection, user_id: &str) -> Result<bool, sqlx::Error> {
     let turn = "select pg_try_advisory_xact_lock(hashtextextended('almanac account ' || $1, 0))";

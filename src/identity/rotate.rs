@@ -1,4 +1,4 @@
-//! Secrets move under the key that seals now.
+//! Secrets move under the key that seals now: those of accounts, and the passwords of accounts that are being made.
 //!
 //! In: a vault whose first key is the new one. Out: every envelope sealed by it, in batches by primary key, each its own
 //! transaction; and which rows do not open. Always true: what is done is no longer to be done, so an interrupted rotation
@@ -72,8 +72,52 @@ pub struct OfKey {
     pub open: u64,
 }
 
+/// A table that holds envelopes. Its statements see the same columns, and a key of two parts that orders the rows.
+struct Shelf {
+    /// Of the sealing head and key: how many rows are not under it.
+    count: &'static str,
+    /// Of the key's parts, the sealing head and key, and a number: the next rows that are not under it and that nobody holds.
+    pick: &'static str,
+    /// Of lists of the key's parts, old and new envelopes, and the sealing key: puts the new ones in.
+    put: &'static str,
+    /// Of the key's parts and a number: the next rows.
+    look: &'static str,
+}
+
+const SHELVES: [Shelf; 2] = [
+    Shelf {
+        count: "select count(*) from identity.credential where not starts_with(envelope, $1) or key_id is distinct from $2",
+        pick: "select did as first, name as second, user_id, did, name, envelope, key_id from identity.credential
+               where (did, name) > ($1, $2) and (not starts_with(envelope, $3) or key_id is distinct from $4)
+               order by did, name limit $5 for update skip locked",
+        put: "update identity.credential c set envelope = n.new, key_id = $5, updated_at = now()
+              from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (did, name, old, new)
+              where c.did = n.did and c.name = n.name and c.envelope = n.old",
+        look: "select did as first, name as second, user_id, did, name, envelope, key_id from identity.credential
+               where (did, name) > ($1, $2) order by did, name limit $3",
+    },
+    Shelf {
+        count: "select count(*) from identity.pending_account
+                where not starts_with(envelope, $1) or key_id is distinct from $2",
+        // Bound to the handle, since there is no account yet.
+        pick:
+            "select user_id as first, '' as second, user_id, handle as did, 'pending_password' as name, envelope, key_id
+               from identity.pending_account
+               where (user_id, '') > ($1, $2) and (not starts_with(envelope, $3) or key_id is distinct from $4)
+               order by user_id limit $5 for update skip locked",
+        put: "update identity.pending_account c set envelope = n.new, key_id = $5
+              from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (user_id, nothing, old, new)
+              where c.user_id = n.user_id and c.envelope = n.old",
+        look:
+            "select user_id as first, '' as second, user_id, handle as did, 'pending_password' as name, envelope, key_id
+               from identity.pending_account where (user_id, '') > ($1, $2) order by user_id limit $3",
+    },
+];
+
 #[derive(sqlx::FromRow)]
 struct Row {
+    first: String,
+    second: String,
     user_id: String,
     did: String,
     name: String,
@@ -102,14 +146,16 @@ impl Row {
 /// # Errors
 /// The database did not do it.
 pub async fn to_seal(pool: &PgPool, vault: &Vault) -> Result<u64, sqlx::Error> {
-    let count: i64 = sqlx::query_scalar(
-        "select count(*) from identity.credential where not starts_with(envelope, $1) or key_id is distinct from $2",
-    )
-    .bind(vault.sealing_head())
-    .bind(vault.ring().sealing())
-    .fetch_one(pool)
-    .await?;
-    Ok(count.unsigned_abs())
+    let mut all = 0;
+    for shelf in &SHELVES {
+        let count: i64 = sqlx::query_scalar(shelf.count)
+            .bind(vault.sealing_head())
+            .bind(vault.ring().sealing())
+            .fetch_one(pool)
+            .await?;
+        all += count.unsigned_abs();
+    }
+    Ok(all)
 }
 
 /// Seals every secret that is not under the first key of the ring anew, `batch` rows (at least one) at a time. `told` is told
@@ -130,11 +176,13 @@ pub async fn rotate(
         // Rows that do not open are met again in each round; the last round's word counts.
         (rotation.unopened, rotation.unopened_rows) = (0, Vec::new());
         let before = rotation.sealed;
-        let mut after: Option<(String, String)> = None;
-        while let Some(last) = one_batch(&mut connection, vault, batch, after.as_ref(), &mut rotation).await? {
-            after = Some(last);
-            told(rotation.sealed + rotation.unopened);
-            crash_point("rotate between batches");
+        for shelf in &SHELVES {
+            let mut after = (String::new(), String::new());
+            while let Some(last) = one_batch(&mut connection, shelf, vault, batch, &after, &mut rotation).await? {
+                after = last;
+                told(rotation.sealed + rotation.unopened);
+                crash_point("rotate between batches");
+            }
         }
         rotation.busy = to_seal(pool, vault).await?.saturating_sub(rotation.unopened);
         idle = if rotation.sealed > before { 0 } else { idle + 1 };
@@ -148,32 +196,28 @@ pub async fn rotate(
 /// Seals one batch anew. The last row that it looked at; `None` when none is left behind `after`.
 async fn one_batch(
     connection: &mut PgConnection,
+    shelf: &Shelf,
     vault: &Vault,
     batch: u32,
-    after: Option<&(String, String)>,
+    after: &(String, String),
     rotation: &mut Rotation,
 ) -> Result<Option<(String, String)>, sqlx::Error> {
     let mut tx = connection.begin().await?;
-    let (did, name) = after.map_or(("", ""), |(did, name)| (did, name));
-    let rows: Vec<Row> = sqlx::query_as(
-        "select user_id, did, name, envelope, key_id from identity.credential
-         where (did, name) > ($1, $2) and (not starts_with(envelope, $3) or key_id is distinct from $4)
-         order by did, name limit $5 for update skip locked",
-    )
-    .bind(did)
-    .bind(name)
-    .bind(vault.sealing_head())
-    .bind(vault.ring().sealing())
-    .bind(i64::from(batch.max(1)))
-    .fetch_all(&mut *tx)
-    .await?;
-    let Some(last) = rows.last().map(|row| (row.did.clone(), row.name.clone())) else { return Ok(None) };
-    let (mut dids, mut names, mut olds, mut news) = (vec![], vec![], vec![], vec![]);
+    let rows: Vec<Row> = sqlx::query_as(shelf.pick)
+        .bind(&after.0)
+        .bind(&after.1)
+        .bind(vault.sealing_head())
+        .bind(vault.ring().sealing())
+        .bind(i64::from(batch.max(1)))
+        .fetch_all(&mut *tx)
+        .await?;
+    let Some(last) = rows.last().map(|row| (row.first.clone(), row.second.clone())) else { return Ok(None) };
+    let (mut firsts, mut seconds, mut olds, mut news) = (vec![], vec![], vec![], vec![]);
     for row in &rows {
         match vault.open(&row.place(), &row.envelope).and_then(|opened| vault.seal(&row.place(), &opened.secret)) {
             Ok(sealed) => {
-                dids.push(row.did.as_str());
-                names.push(row.name.as_str());
+                firsts.push(row.first.as_str());
+                seconds.push(row.second.as_str());
                 olds.push(row.envelope.as_str());
                 news.push(sealed.envelope);
             }
@@ -186,18 +230,14 @@ async fn one_batch(
         }
     }
     // The rows are locked; that the old envelope must still be there says it once more.
-    let done = sqlx::query(
-        "update identity.credential c set envelope = n.new, key_id = $5, updated_at = now()
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (did, name, old, new)
-         where c.did = n.did and c.name = n.name and c.envelope = n.old",
-    )
-    .bind(&dids)
-    .bind(&names)
-    .bind(&olds)
-    .bind(&news)
-    .bind(vault.ring().sealing())
-    .execute(&mut *tx)
-    .await?;
+    let done = sqlx::query(shelf.put)
+        .bind(&firsts)
+        .bind(&seconds)
+        .bind(&olds)
+        .bind(&news)
+        .bind(vault.ring().sealing())
+        .execute(&mut *tx)
+        .await?;
     crash_point("rotate before commit");
     tx.commit().await?;
     rotation.sealed += done.rows_affected();
@@ -212,35 +252,42 @@ async fn one_batch(
 pub async fn prove(pool: &PgPool, vault: &Vault, batch: u32, mut told: impl FnMut(u64)) -> Result<Proof, sqlx::Error> {
     let mut proof = Proof::default();
     let (head, sealing) = (vault.sealing_head(), vault.ring().sealing());
-    let (mut looked, mut did, mut name) = (0, String::new(), String::new());
-    loop {
-        let rows: Vec<Row> = sqlx::query_as(
-            "select user_id, did, name, envelope, key_id from identity.credential
-             where (did, name) > ($1, $2) order by did, name limit $3",
-        )
-        .bind(&did)
-        .bind(&name)
-        .bind(i64::from(batch.max(1)))
-        .fetch_all(pool)
-        .await?;
-        let Some(last) = rows.last() else { return Ok(proof) };
-        for row in &rows {
-            let of_key = proof.keys.entry(row.key_id.clone().unwrap_or_default()).or_default();
-            of_key.secrets += 1;
-            match vault.open(&row.place(), &row.envelope) {
-                Ok(_) => of_key.open += 1,
-                Err(why) => {
-                    proof.unopened += 1;
-                    if proof.unopened_rows.len() < NAMED_MAX {
-                        proof.unopened_rows.push(row.unopened(why));
-                    }
+    let mut looked = 0;
+    for shelf in &SHELVES {
+        let (mut first, mut second) = (String::new(), String::new());
+        loop {
+            let rows: Vec<Row> = sqlx::query_as(shelf.look)
+                .bind(&first)
+                .bind(&second)
+                .bind(i64::from(batch.max(1)))
+                .fetch_all(pool)
+                .await?;
+            let Some(last) = rows.last() else { break };
+            for row in &rows {
+                proof.look_at(row, vault);
+                let settled = row.envelope.starts_with(&head) && row.key_id.as_deref() == Some(sealing);
+                proof.to_seal += u64::from(!settled);
+            }
+            looked += rows.len() as u64;
+            told(looked);
+            (first, second) = (last.first.clone(), last.second.clone());
+        }
+    }
+    Ok(proof)
+}
+
+impl Proof {
+    fn look_at(&mut self, row: &Row, vault: &Vault) {
+        let of_key = self.keys.entry(row.key_id.clone().unwrap_or_default()).or_default();
+        of_key.secrets += 1;
+        match vault.open(&row.place(), &row.envelope) {
+            Ok(_) => of_key.open += 1,
+            Err(why) => {
+                self.unopened += 1;
+                if self.unopened_rows.len() < NAMED_MAX {
+                    self.unopened_rows.push(row.unopened(why));
                 }
             }
-            let settled = row.envelope.starts_with(&head) && row.key_id.as_deref() == Some(sealing);
-            proof.to_seal += u64::from(!settled);
         }
-        looked += rows.len() as u64;
-        told(looked);
-        (did, name) = (last.did.clone(), last.name.clone());
     }
 }

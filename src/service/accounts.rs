@@ -69,7 +69,7 @@ pub async fn create(
         custodial: true,
     };
     let mut tx = db.pool().begin().await.context("the account is made, and cannot be linked")?;
-    let number = link_within(&mut tx, &link, who, why).await?;
+    let number = link_within(&mut tx, &link, who, why).await.context("the account is made, and cannot be linked")?;
     identity::keep(&mut tx, vault, user_id, &new).await.context("the account is made, and cannot be kept")?;
     tx.commit().await.context("the account is made, and cannot be linked")?;
     turn.commit().await.ok();

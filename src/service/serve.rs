@@ -56,8 +56,7 @@ pub async fn serve(
     ready: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
     settings.check_upstreams()?;
-    let vault = super::vault::vault(&settings)?;
-    super::vault::check_keys(db.pool(), vault.as_deref()).await?;
+    let vault = super::vault::checked(&settings, db.pool()).await?;
     let policies = Policies::load(&settings, Some(db.pool())).await?;
     let trust = super::trust(&settings, true)?;
     let token = settings.admin_token()?;

@@ -52,6 +52,9 @@ pub fn of(db: &Db, custodial: Option<&Custodial>) -> Sessions {
 pub async fn keep_looking(custodial: Custodial, stopped: watch::Receiver<bool>) {
     loop {
         let looking = async {
+            if let Err(error) = custodial.reseal_pending().await {
+                tracing::warn!("{error}");
+            }
             let due = custodial.due(AHEAD, LOOKS_MAX).await?;
             let looks = stream::iter(due).map(|account| {
                 let custodial = custodial.clone();

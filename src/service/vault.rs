@@ -36,6 +36,16 @@ pub fn vault_needed(settings: &Settings) -> anyhow::Result<Arc<Vault>> {
     )
 }
 
+/// The vault, with every key that stored secrets name: for what is going to act for accounts.
+///
+/// # Errors
+/// As [`vault`] and [`check_keys`].
+pub async fn checked(settings: &Settings, pool: &PgPool) -> anyhow::Result<Option<Arc<Vault>>> {
+    let vault = vault(settings)?;
+    check_keys(pool, vault.as_deref()).await?;
+    Ok(vault)
+}
+
 /// Refuses to go on when stored secrets name keys that are not there: acting for those accounts would fail one by one, much
 /// later.
 ///

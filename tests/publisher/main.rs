@@ -3,6 +3,7 @@
 #[allow(dead_code)] // Parts of these are there for other tests.
 #[path = "../support"]
 mod support {
+    pub mod almanac;
     pub mod child;
     pub mod keeper;
     pub mod lossy;
@@ -11,6 +12,13 @@ mod support {
     pub mod real_parts;
     pub mod serve;
 }
+mod away;
+mod batches;
+mod budgets;
 mod desk;
 mod edits;
+mod kills;
+mod lost;
+mod real;
+mod rsvps;
 mod stand;

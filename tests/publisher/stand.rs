@@ -109,6 +109,19 @@ impl Stand {
         })
     }
 
+    /// Stores wishes and leaves it at that: until somebody drains, nothing is asked of a PDS.
+    pub async fn store_only(&self, publisher: &Publisher, wishes: impl IntoIterator<Item = Wish>) {
+        self.may_write.store(false, Ordering::SeqCst);
+        for wish in wishes {
+            publisher.wish(wish).await.unwrap();
+        }
+        self.may_write.store(true, Ordering::SeqCst);
+        sqlx::query("update publish.intent set next_at = now() where state = 'wanted'")
+            .execute(self.pool())
+            .await
+            .unwrap();
+    }
+
     /// One that also drains.
     pub fn drain(&self, publisher: &Publisher) -> Drain {
         let (end, ended) = watch::channel(false);

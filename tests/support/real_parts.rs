@@ -261,8 +261,18 @@ impl RealParts {
 
     /// Signs in anew: a takedown ends every session.
     pub async fn sign_in(&self, account: &mut Account) {
+        self.sign_in_with(account, PASSWORD).await;
+    }
+
+    /// An account that somebody else made, not signed in.
+    pub fn account(&self, did: &str, handle: &str) -> Account {
+        Account { did: did.to_owned(), handle: handle.to_owned(), token: String::new() }
+    }
+
+    /// Signs in with a password of the account's own.
+    pub async fn sign_in_with(&self, account: &mut Account, password: &str) {
         let url = format!("{}/xrpc/com.atproto.server.createSession", self.pds_url);
-        let body = json!({ "identifier": account.did, "password": PASSWORD });
+        let body = json!({ "identifier": account.did, "password": password });
         let answer = self.json("createSession", self.http.post(url).json(&body)).await;
         account.token = answer["accessJwt"].as_str().expect("an access token").to_owned();
     }

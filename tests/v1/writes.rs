@@ -149,7 +149,7 @@ async fn faults_are_told_all_at_once_and_nothing_is_stored() {
     ] {
         send(&path, event().to_string()).await.is(400, "InvalidRequest");
     }
-    for (name, value) in [("If-Match", CID), ("If-Match", "*"), ("Acting-User", "%zz"), ("Acting-User", "")] {
+    for (name, value) in [("If-Match", "W/\"bafy\""), ("If-Match", "*"), ("Acting-User", "%zz"), ("Acting-User", "")] {
         let request = world.request(Method::PUT, KEY).bearer_auth(&world.token).header(name, value).json(&event());
         world.send(request).await.is(400, "InvalidRequest");
     }

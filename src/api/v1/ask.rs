@@ -154,10 +154,11 @@ fn header<'a>(parts: &'a Parts, name: &'static str) -> Result<Option<&'a str>, R
     Ok(Some(text.trim()))
 }
 
-/// The CID in `If-Match: "CID"`. `*`, lists and weak tags say something else than which version was edited.
+/// The CID in `If-Match: "CID"`; the quotes may be left out, as nothing else looks like one. `*`, lists and weak tags say
+/// something else than which version was edited.
 fn version(text: &str) -> Result<String, Refusal> {
-    let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let cid = bare.and_then(|cid| cid.parse::<Cid>().ok());
+    let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let cid = bare.parse::<Cid>().ok();
     let wanted = "If-Match must be the CID of one version in double quotes: If-Match: \"bafyrei…\"";
     cid.map(|cid| cid.to_string()).ok_or_else(|| Refusal::invalid(wanted))
 }

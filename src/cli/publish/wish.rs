@@ -18,7 +18,7 @@ use crate::publisher::{Acting, Action, IntentState, Kind, RecordView, Wish, gran
 use crate::service;
 use crate::service::publish::publisher;
 use crate::service::sessions::sessions;
-use crate::service::vault::vault;
+use crate::service::vault;
 
 /// Whose, which, on what condition.
 #[derive(clap::Args)]
@@ -74,7 +74,7 @@ async fn wish(
 ) -> anyhow::Result<RecordView> {
     let Wishing { user, client_key, if_match, adopt, acting, json: _ } = wishing;
     let network = Network::new(settings.network.clone())?;
-    let sessions = sessions(settings, db, &network, vault(settings)?);
+    let sessions = sessions(settings, db, &network, vault::checked(settings, db.pool()).await?);
     let publisher = publisher(settings, db, &network, sessions);
     let acting = match acting.filter(|acting| *acting != user) {
         Some(acting) => {

@@ -20,6 +20,7 @@ use super::renew::Renewal;
 use super::token::{MARGIN, Tokens};
 use super::{Account, ActError, Acting, Keeper, Session, health, refusal};
 use crate::identity::vault::Vault;
+use crate::identity::{CreateError, reseal_pending};
 use crate::network::{Call, HostError, Network, Rights};
 
 /// Whether something may be written to this PDS: why not, otherwise.
@@ -68,6 +69,14 @@ impl Custodial {
     /// The database did not do it.
     pub async fn due(&self, ahead: Duration, limit: i64) -> Result<Vec<Account>, sqlx::Error> {
         health::due(&self.0.pool, ahead.as_secs_f64(), limit).await
+    }
+
+    /// Seals anew the passwords of accounts that are being made, where another key sealed them.
+    ///
+    /// # Errors
+    /// One does not open, or the database did not do it.
+    pub async fn reseal_pending(&self) -> Result<u64, CreateError> {
+        reseal_pending(&self.0.pool, &self.0.vault).await
     }
 
     /// Sees to it that there is a token that lasts for so long, and keeps what it finds.
