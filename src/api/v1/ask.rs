@@ -211,8 +211,8 @@ mod tests {
     #[test]
     fn a_version_is_one_cid_in_quotes() {
         assert_eq!(version(&format!("\"{CID}\"")).unwrap(), CID);
-        for odd in [CID.to_owned(), format!("W/\"{CID}\""), format!("\"{CID}\", \"{CID}\""), "*".into(), "\"x\"".into()]
-        {
+        assert_eq!(version(CID).unwrap(), CID, "nothing else looks like one");
+        for odd in [format!("W/\"{CID}\""), format!("\"{CID}\", \"{CID}\""), "*".into(), "\"x\"".into()] {
             assert!(version(&odd).is_err(), "{odd}");
         }
     }
