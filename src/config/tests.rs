@@ -63,7 +63,7 @@ fn what_nobody_knows_is_refused_by_name() {
         &["filter.colections", "did you mean `filter.collections`"],
     );
     refused(read("", &[("ALMANAC_ENVIROMENT", "x")], &[]), &["ALMANAC_ENVIROMENT", "ALMANAC_ENVIRONMENT"]);
-    refused(read("environment = 7", &[], &[]), &["environment", "integer"]);
+    refused(read("environment = ['a']", &[], &[]), &["environment", "array"]);
     refused(read("environment = ", &[], &[]), &["not valid TOML"]);
     assert!(read("", &[("ALMANAC_PG_BIN", "/x")], &[]).is_ok());
 }
