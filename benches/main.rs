@@ -6,7 +6,7 @@
 //!
 //! Every contender of a path does its work on the same bytes in the same process, in turns (A B C A B C …), and must
 //! return the same result. What counts is CPU time: on a machine that others use too, wall time is not ours to measure.
-//! `backfill` alone is told in wall time: most of it is waiting for hosts.
+//! `backfill` and `publish` are told in wall time: most of it is waiting for hosts.
 
 mod backfill;
 #[allow(dead_code, reason = "what tests need beside it")]
@@ -16,11 +16,21 @@ mod clock;
 mod contest;
 mod decode;
 mod fixture;
+#[allow(dead_code, reason = "what tests need beside it")]
+#[path = "../tests/support/keeper.rs"]
+mod keeper;
 mod lists;
+#[allow(dead_code, reason = "what tests need beside it")]
+#[path = "../tests/support/null_pds.rs"]
+mod null_pds;
 mod peers;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/postgres.rs"]
 mod postgres;
+mod publish;
+#[allow(dead_code, reason = "what tests need beside it")]
+#[path = "../tests/support/real_parts.rs"]
+mod real_parts;
 mod replay;
 mod report;
 
@@ -55,5 +65,6 @@ fn main() {
     let memory = lists::run(scale, &chosen, &mut results);
     replay::run(scale, &chosen, &mut results);
     let backfilled = backfill::run(scale, &chosen);
-    report::print(scale, &results, memory.as_ref(), backfilled.as_ref());
+    let published = publish::run(scale, &chosen);
+    report::print(scale, &results, memory.as_ref(), backfilled.as_ref(), published.as_ref());
 }

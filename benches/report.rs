@@ -6,9 +6,16 @@ use crate::backfill::{Report, Round};
 use crate::contest::{Outcome, Row};
 use crate::fixture::{SEED, Scale};
 use crate::lists::Memory;
+use crate::publish;
 
 /// Prints everything that was found, and on what.
-pub fn print(scale: Scale, outcomes: &[Outcome], memory: Option<&Memory>, backfilled: Option<&Report>) {
+pub fn print(
+    scale: Scale,
+    outcomes: &[Outcome],
+    memory: Option<&Memory>,
+    backfilled: Option<&Report>,
+    published: Option<&publish::Report>,
+) {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     println!("- machine: {}, {cores} cores, load before the report {}", cpu_model(), load());
     println!("- commit: {}", commit());
@@ -21,6 +28,19 @@ pub fn print(scale: Scale, outcomes: &[Outcome], memory: Option<&Memory>, backfi
     }
     if let Some(report) = backfilled {
         backfills(report);
+    }
+    if let Some(report) = published {
+        publishing(report);
+    }
+}
+
+fn publishing(report: &publish::Report) {
+    println!();
+    println!("| publish | records | wall time | per second |");
+    println!("|---|--:|--:|--:|");
+    for (name, count, took) in &report.rows {
+        let (seconds, count) = (took.as_secs_f64(), *count as f64);
+        println!("| {name} | {} | {seconds:.1} s | {} |", thousands(count), thousands(count / seconds));
     }
 }
 
