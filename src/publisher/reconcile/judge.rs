@@ -90,13 +90,16 @@ impl Heard {
     /// record was there, by another source than the log.
     pub fn last(&self, known: Option<Rev>) -> Option<Word> {
         let last = self.words.iter().max().cloned();
-        let gone = |(rev, position)| Word { rev, cid: None, position };
         let silent = match (&last, known) {
             (Some(word), _) => Some(word.rev),
             (None, known) => known,
         };
-        let snapshot = self.snapshot.filter(|(rev, _)| silent.is_some_and(|silent| silent < *rev));
-        snapshot.map(gone).or(last)
+        self.gone().filter(|gone| silent.is_some_and(|silent| silent < gone.rev)).or(last)
+    }
+
+    /// What the latest snapshot says of a record that it does not hold.
+    fn gone(&self) -> Option<Word> {
+        self.snapshot.map(|(rev, position)| Word { rev, cid: None, position })
     }
 }
 
@@ -167,8 +170,10 @@ pub(super) fn judge(known: &Known, intents: &[Intent], heard: &Heard) -> Verdict
     let confirmed = confirmed(intents, heard);
     let mut verdict = Verdict { confirmed, known: known.clone(), elsewhere: None, place: None };
     verdict.known.held_back = false;
-    let Some(last) = heard.last(known.rev) else { return verdict };
     let newest = intents.iter().rfind(|intent| intent.is_written());
+    // Of a record of which neither log nor answer named a revision, a snapshot long after the answer still tells that it is gone.
+    let silent = || heard.gone().filter(|gone| newest.is_some_and(|newest| gone.is_after(newest.acknowledged_at)));
+    let Some(last) = heard.last(known.rev).or_else(silent) else { return verdict };
     let is_new = known.rev.is_none_or(|rev| last.rev > rev);
     let is_known = known.cid == last.cid && known.deleted == last.cid.is_none();
     // A later version that says what we wrote last is a snapshot's row, or somebody's return to it: no edit either way.
@@ -269,8 +274,8 @@ fn by_rev(rev: Rev, heard: &Heard) -> Option<Position> {
 
 /// The first word that was certainly written after the answer.
 fn by_time(intent: &Intent, heard: &Heard) -> Option<Position> {
-    let snapshot = heard.snapshot.map(|(rev, position)| Word { rev, cid: None, position });
-    let later = heard.words.iter().chain(&snapshot).filter(|word| word.is_after(intent.acknowledged_at)).min();
+    let gone = heard.gone();
+    let later = heard.words.iter().chain(&gone).filter(|word| word.is_after(intent.acknowledged_at)).min();
     later.map(|word| word.position)
 }
 

@@ -75,12 +75,13 @@ async fn settle_chunk(
                 verdicts.push((row, judge(&row.known, intents.get(&row.id).unwrap_or(&none), &heard)));
             }
             // Only what is there now is looked after.
-            None => match (heard.last(None), users.get(uri.did.as_str())) {
-                (Some(Word { rev, cid: Some(cid), position }), Some(user)) => {
-                    adopted.add(user, uri, rev, cid, position)
+            None => {
+                if let (Some(Word { rev, cid: Some(cid), position }), Some(user)) =
+                    (heard.last(None), users.get(uri.did.as_str()))
+                {
+                    adopted.add(user, uri, rev, cid, position);
                 }
-                _ => {}
-            },
+            }
         }
     }
     let given_up = given_up(connection, &verdicts).await?;
