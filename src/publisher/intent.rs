@@ -5,46 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::calendar::{DraftKind, EVENT, RSVP};
-use crate::event::{AtUri, Nsid};
+use crate::event::AtUri;
 
-/// What we publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// `community.lexicon.calendar.event`.
-    Event,
-    /// `community.lexicon.calendar.rsvp`.
-    Rsvp,
-}
-
-impl Kind {
-    /// The collection's name.
-    pub fn collection(self) -> &'static str {
-        match self {
-            Kind::Event => EVENT,
-            Kind::Rsvp => RSVP,
-        }
-    }
-
-    /// Of a collection's name.
-    pub fn of(collection: &str) -> Option<Self> {
-        [Kind::Event, Kind::Rsvp].into_iter().find(|kind| kind.collection() == collection)
-    }
-
-    /// The same as a name of the network's.
-    pub fn nsid(self) -> Nsid {
-        Nsid::parse(self.collection()).expect("a constant")
-    }
-}
-
-impl From<Kind> for DraftKind {
-    fn from(kind: Kind) -> DraftKind {
-        match kind {
-            Kind::Event => DraftKind::Event,
-            Kind::Rsvp => DraftKind::Rsvp,
-        }
-    }
-}
+/// What we publish: what drafts are of.
+pub use crate::calendar::DraftKind as Kind;
 
 /// What shall happen to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

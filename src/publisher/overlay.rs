@@ -138,7 +138,7 @@ async fn page(
             Some(layer) => layer.cid.clone(),
             None => row.try_get("cid")?,
         };
-        if let Some(record) = lay_over(kind.into(), held, base, &waiting) {
+        if let Some(record) = lay_over(kind, held, base, &waiting) {
             let (uri, record) = (uri.to_string(), Value::Object(record));
             let client_key = row.try_get("client_key")?;
             records.push(Overlaid { uri, client_key, unconfirmed: state.is_some(), state, cid, record });

@@ -14,7 +14,7 @@ use super::record::{RecordAnswer, answer, not_found};
 use super::refusal::{ErrorAnswer, Refusal};
 use super::{BODY_MAX_BYTES, V1State};
 use crate::api::params::Params;
-use crate::calendar::{Draft, DraftKind};
+use crate::calendar::Draft;
 use crate::event::AtUri;
 use crate::publisher::{Acting, Action, Conflict, IntentState, Kind, RecordView, Wish, WishError, grants};
 
@@ -125,11 +125,7 @@ async fn put(
     })?;
     let input: serde_json::Value =
         serde_json::from_slice(&body).map_err(|e| Refusal::invalid(format!("the body is no JSON: {e}")))?;
-    let draft_kind = match kind {
-        Kind::Event => DraftKind::Event,
-        Kind::Rsvp => DraftKind::Rsvp,
-    };
-    let draft = Draft::read(draft_kind, &input).map_err(Refusal::faults)?;
+    let draft = Draft::read(kind, &input).map_err(Refusal::faults)?;
     wish(&state, path, headers, kind, Some(draft), adopt).await
 }
 

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 pub use merge::{FieldConflict, Merged, merge};
 
 use super::{EVENT, RSVP};
-use crate::event::{AtUri, Cid};
+use crate::event::{AtUri, Cid, Nsid};
 use input::{Faults, Input};
 
 /// The largest draft as JSON, in bytes. A PDS of the reference kind takes requests of 150 KiB, and what other apps keep in
@@ -49,6 +49,11 @@ impl DraftKind {
             DraftKind::Event => EVENT,
             DraftKind::Rsvp => RSVP,
         }
+    }
+
+    /// The collection as a name of the network's.
+    pub fn nsid(self) -> Nsid {
+        Nsid::parse(self.collection()).expect("a constant")
     }
 
     /// The fields of a record that are an app's to write. All others are somebody else's and are left alone.
