@@ -219,3 +219,30 @@ async fn keys_are_exchanged_while_users_publish_and_no_secret_is_told() {
         assert!(!told.contains(&secret), "a secret was told: {}…", &secret[..6]);
     }
 }
+
+/// A development database with production's accounts in it, and their passwords.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written_to_the_pds_of_another_environment() {
+    let parts = RealParts::start().await;
+    let app = App::new(&parts).await;
+    let ana = app.create_user("ana");
+    let before = parts.list_records(&ana, EVENT).await;
+    app.declare(parts.pds_url.trim_start_matches("http://"), "production");
+    for args in [
+        &["publish", "event", "ana", "picnic", "--name", "Picnic"][..],
+        &["identity", "create", "ben"],
+        &["pds", "invite", "create"],
+    ] {
+        let output = app.run(args);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(!output.status.success() && words.contains("production"), "{args:?}: {:?}: {words}", output.status);
+    }
+    // With the way through the relay alone, a process that serves writes as little.
+    let config = app.folder.path().join("almanac.toml");
+    let flags = ["--config", config.to_str().unwrap(), "--plc", &parts.plc_url];
+    let serve = Serve::start_with(app.db.url().expose(), "", app.folder.path(), &flags);
+    let (status, value) = app.call(&serve, Method::PUT, "users/ana/events/picnic", &[], Some(&picnic("Picnic"))).await;
+    assert_eq!((status.as_u16(), &value["error"]), (403, &json!("NotOurs")), "{value}");
+    assert_eq!(parts.list_records(&ana, EVENT).await, before);
+    assert_eq!(parts.dids().await, [ana]);
+}

@@ -40,7 +40,8 @@ fn every_test_that_the_manual_names_is_there() {
     for (module, name) in &named {
         let file = match &**module {
             here if HERE.contains(&here) => format!("tests/origin/{here}.rs"),
-            "filter::tests" => "src/filter/tests.rs".to_owned(),
+            "filter::tests" | "identity::vault::tests" => format!("src/{}.rs", module.replace("::", "/")),
+            "publish_real" => "tests/publish_real.rs".to_owned(),
             // A module of tests at the end of its file.
             inside => format!("src/{}.rs", inside.trim_end_matches("::tests").replace("::", "/")),
         };

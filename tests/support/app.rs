@@ -60,6 +60,12 @@ impl App {
         std::fs::write(self.config(), text).unwrap();
     }
 
+    /// Says in the settings which environment a host belongs to.
+    pub fn declare(&self, host: &str, environment: &str) {
+        let settings = std::fs::read_to_string(self.config()).unwrap();
+        std::fs::write(self.config(), format!("{settings}[origin]\nhosts = ['{host}={environment}']\n")).unwrap();
+    }
+
     fn config(&self) -> PathBuf {
         self.folder.path().join("almanac.toml")
     }
