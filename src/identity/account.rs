@@ -36,7 +36,8 @@ pub enum LinkError {
     Database(#[from] sqlx::Error),
 }
 
-/// Links a user with an account, or says anew where that account lives.
+/// Links a user with an account, or says anew where that account lives. An account of which we hold secrets stays custodial
+/// until it is released.
 ///
 /// # Errors
 /// [`LinkError::Taken`] when either is linked with somebody else.
@@ -60,7 +61,9 @@ pub async fn link(
     sqlx::query(
         "insert into identity.account (user_id, did, handle, pds, custodial) values ($1, $2, $3, $4, $5)
          on conflict (user_id) do update set handle = excluded.handle, pds = excluded.pds,
-             custodial = excluded.custodial, updated_at = now()",
+             custodial = excluded.custodial
+                 or exists (select from identity.credential as held where held.did = excluded.did),
+             updated_at = now()",
     )
     .bind(user_id)
     .bind(did.as_str())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use sqlx::PgPool;
 
-use crate::config::Settings;
+use crate::config::{ConfigError, Settings};
 use crate::identity::credential;
 use crate::identity::vault::{KeyRing, Vault};
 
@@ -21,7 +21,11 @@ pub fn vault(settings: &Settings) -> anyhow::Result<Option<Arc<Vault>>> {
     if keys.is_empty() {
         return Ok(None);
     }
-    let ring = KeyRing::read(keys).context("the settings identity.keys and identity.key_files cannot be used")?;
+    let ring = KeyRing::read(keys).map_err(|error| ConfigError::Value {
+        name: "identity.keys",
+        place: "or identity.key_files".to_owned(),
+        why: error.to_string(),
+    })?;
     Ok(Some(Arc::new(Vault::new(settings.environment.clone(), ring))))
 }
 
