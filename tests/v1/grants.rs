@@ -128,6 +128,7 @@ async fn a_wish_that_waits_is_asked_about_again() {
     sqlx::query("update publish.grant set expires_at = now()").execute(world.pool()).await.unwrap();
     let refused = grants::still(&mut connection, id, "bert", &event).await.unwrap_err();
     assert!(refused.to_string().contains("ended"), "{refused}");
+    sqlx::query("update publish.grant set expires_at = null").execute(world.pool()).await.unwrap();
     grants::revoke(world.pool(), id, Some(&owner), "test").await.unwrap().unwrap();
     // Another that would do is not the one under which it was wished.
     grant(&world, json!({ "grantee_user": "bert" })).await;
