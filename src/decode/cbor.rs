@@ -7,6 +7,7 @@
 //! simple value but false, true and null. Where the protocol hashes bytes (records, commits, tree nodes) also canonical
 //! maps: [`check_canonical`]. Rules: <https://ipld.io/specs/codecs/dag-cbor/spec/>, <https://atproto.com/specs/data-model>.
 
+use super::text::utf8;
 use super::{Reason, Reject};
 use crate::event::Cid;
 
@@ -179,7 +180,7 @@ impl<'a> Reader<'a> {
     pub fn text(&mut self) -> Result<&'a str, Reject> {
         let len = self.expect(TEXT, "text")?;
         let bytes = self.take(len)?;
-        std::str::from_utf8(bytes).map_err(|_| self.reject(Reason::NotUtf8, "text that is not UTF-8 before"))
+        utf8(bytes).ok_or_else(|| self.reject(Reason::NotUtf8, "text that is not UTF-8 before"))
     }
 
     /// A map key, as bytes: keys are compared to known ones, so their UTF-8 is left unchecked here.
@@ -277,7 +278,7 @@ impl<'a> Reader<'a> {
             }
             TEXT => {
                 let bytes = self.take(value)?;
-                if canonical && std::str::from_utf8(bytes).is_err() {
+                if canonical && utf8(bytes).is_none() {
                     return Err(self.reject(Reason::NotUtf8, "text that is not UTF-8 before"));
                 }
             }
@@ -310,7 +311,7 @@ impl<'a> Reader<'a> {
 
     fn check_key(&self, last: Option<&[u8]>, key: &[u8]) -> Result<(), Reject> {
         let name = || String::from_utf8_lossy(key);
-        if std::str::from_utf8(key).is_err() {
+        if utf8(key).is_none() {
             return Err(self.reject(Reason::NotUtf8, "map key that is not UTF-8 before"));
         }
         match last.map(|last| (last.len(), last).cmp(&(key.len(), key))) {

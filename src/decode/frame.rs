@@ -7,8 +7,10 @@
 //! Frames: <https://atproto.com/specs/event-stream>, kinds: the lexicon `com.atproto.sync.subscribeRepos`.
 
 use super::cbor::Reader;
+use super::op::{Action, RawOp};
+use super::usual::{self, FirstOp, Usual};
 use super::{Reason, Reject};
-use crate::event::{Cid, Seq};
+use crate::event::Seq;
 
 /// A frame may have at most this many bytes.
 pub const MAX_FRAME_BYTES: usize = 5_000_000;
@@ -51,6 +53,14 @@ pub struct Outline<'a> {
     pub(super) body_at: usize,
 }
 
+impl<'a> Outline<'a> {
+    #[inline]
+    fn usual(Usual { seq, did, time, first, more, more_count }: Usual<'a>) -> Self {
+        let ops = Ops { first, unread: more, unread_count: more_count };
+        Outline { kind: Kind::Commit, seq: Some(seq), did, time, ops, body_at: COMMIT_HEADER.len() }
+    }
+}
+
 /// Reads a frame's outline.
 ///
 /// # Errors
@@ -60,6 +70,16 @@ pub fn outline(frame: &[u8]) -> Result<Outline<'_>, Reject> {
     if frame.len() > MAX_FRAME_BYTES {
         return Err(Reject::new(Reason::FrameTooLarge, format!("{} bytes", frame.len())));
     }
+    if let Some(body) = frame.strip_prefix(COMMIT_HEADER)
+        && let Some(usual) = usual::commit(body)
+    {
+        return Ok(Outline::usual(usual));
+    }
+    parse(frame)
+}
+
+/// The outline of a frame in whatever order its maps are.
+fn parse(frame: &[u8]) -> Result<Outline<'_>, Reject> {
     let mut reader = Reader::new(frame);
     let kind = header(&mut reader)?;
     let body_at = reader.offset();
@@ -102,12 +122,9 @@ pub fn outline(frame: &[u8]) -> Result<Outline<'_>, Reject> {
 }
 
 /// `{"t": "#commit", "op": 1}`, as nearly every frame begins.
-const COMMIT_HEADER: &[u8] = b"\xa2\x61t\x67#commit\x62op\x01";
+const COMMIT_HEADER: &[u8; 15] = b"\xa2\x61t\x67#commit\x62op\x01";
 
 fn header(reader: &mut Reader<'_>) -> Result<Kind, Reject> {
-    if reader.take_if(COMMIT_HEADER) {
-        return Ok(Kind::Commit);
-    }
     let wrong = |what: String| Reject::new(Reason::BadHeader, what);
     let (mut op, mut t) = (None, None);
     for _ in 0..reader.map()? {
@@ -131,55 +148,11 @@ fn header(reader: &mut Reader<'_>) -> Result<Kind, Reject> {
     }
 }
 
-/// What an operation does to its record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Writes a record that was not there.
-    Create,
-    /// Replaces a record.
-    Update,
-    /// Removes a record.
-    Delete,
-}
-
-impl Action {
-    /// The wire word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Action::Create => "create",
-            Action::Update => "update",
-            Action::Delete => "delete",
-        }
-    }
-}
-
-/// One operation as the frame states it.
-#[derive(Clone, Copy, Debug)]
-pub struct RawOp<'a> {
-    /// What it does.
-    pub action: Action,
-    /// `collection/rkey`, unchecked.
-    pub path: &'a str,
-    /// The record's CID; `None` when it is removed.
-    pub cid: Option<Cid>,
-    /// The CID it replaces or removes, where the host states it.
-    pub prev: Option<Cid>,
-}
-
-impl<'a> RawOp<'a> {
-    /// The part of the path before the slash; the whole path when there is none.
-    pub fn collection(&self) -> &'a str {
-        let end = memchr::memchr(b'/', self.path.as_bytes()).unwrap_or(self.path.len());
-        &self.path[..end]
-    }
-}
-
-/// The operations of a commit, read on demand. The first is read with the outline, because most commits have no other:
-/// stepping over it and reading it later would be twice the work.
+/// The operations of a commit, read on demand. In the usual layout the first is read with the outline, because most commits
+/// have no other.
 #[derive(Clone, Debug, Default)]
 pub struct Ops<'a> {
-    /// `None` when there is none, or when it cannot be read: then it stands in `unread`, and whoever asks for it is told.
-    first: Option<RawOp<'a>>,
+    first: Option<FirstOp<'a>>,
     unread: &'a [u8],
     unread_count: u64,
 }
@@ -190,17 +163,11 @@ impl<'a> Ops<'a> {
         if count > MAX_OPS {
             return Err(Reject::new(Reason::TooManyOps, format!("{count} operations")));
         }
-        let mut ahead = reader.clone();
-        let first = if count > 0 { raw_op(&mut ahead).ok() } else { None };
-        if first.is_some() {
-            *reader = ahead;
-        }
-        let unread_count = count - u64::from(first.is_some());
         let start = reader.offset();
-        for _ in 0..unread_count {
+        for _ in 0..count {
             reader.skip()?;
         }
-        Ok(Ops { first, unread: &frame[start..reader.offset()], unread_count })
+        Ok(Ops { first: None, unread: &frame[start..reader.offset()], unread_count: count })
     }
 
     /// How many there are.
@@ -216,7 +183,7 @@ impl<'a> Ops<'a> {
     /// Each operation, or why it cannot be read.
     pub fn iter(&self) -> impl Iterator<Item = Result<RawOp<'a>, Reject>> + use<'a> {
         let mut reader = Reader::new(self.unread);
-        self.first.map(Ok).into_iter().chain((0..self.unread_count).map(move |_| raw_op(&mut reader)))
+        self.first.map(|op| Ok(op.raw())).into_iter().chain((0..self.unread_count).map(move |_| raw_op(&mut reader)))
     }
 
     /// The path of each operation that has one, whatever else is wrong with it: what a frame that is refused is about.
@@ -299,11 +266,73 @@ mod tests {
 
     #[test]
     fn the_order_of_the_header_does_not_matter() {
-        for header in [COMMIT_HEADER, b"\xa2\x62op\x01\x61t\x67#commit", b"\xa3\x61t\x67#commit\x61x\x00\x62op\x01"] {
+        for header in
+            [&COMMIT_HEADER[..], b"\xa2\x62op\x01\x61t\x67#commit", b"\xa3\x61t\x67#commit\x61x\x00\x62op\x01"]
+        {
             let frame = commit(header, &[b"\x81", DELETE].concat());
             let outline = outline(&frame).unwrap();
             assert_eq!((outline.kind, outline.seq, outline.ops.len()), (Kind::Commit, Some(7), 1));
             assert_eq!(outline.ops.iter().next().unwrap().unwrap().collection(), "a.b");
         }
+    }
+
+    const LINK: &[u8] = b"\xd8\x2a\x58\x25\x00\x01\x71\x12\x20................................";
+
+    /// Commits in the order that DAG-CBOR demands, up to the last field that an outline has.
+    fn usual_commits() -> Vec<Vec<u8>> {
+        let path = b"\x64path\x78\x28community.lexicon.calendar.rsvp/3mxyzabc";
+        let create = [b"\xa3\x63cid", LINK, path, b"\x66action\x66create"].concat();
+        let update = [b"\xa4\x63cid", LINK, path, b"\x64prev", LINK, b"\x66action\x66update"].concat();
+        let delete = b"\xa4\x63cid\xf6\x64path\x65a.b/c\x64prev\xf6\x66action\x66delete".to_vec();
+        let commit = |ops: &[&[u8]], seq: &[u8]| {
+            let did = b"\x64repo\x78\x20did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
+            let rev = b"\x63rev\x6d3mxyzabcdefgh\x63seq";
+            let head = [0x80 + ops.len() as u8];
+            let time = b"\x64time\x78\x182026-11-22T00:00:00.000Z\x64rest";
+            [COMMIT_HEADER, &b"\xab\x63ops"[..], &head, &ops.concat(), rev, seq, did, time].concat()
+        };
+        vec![
+            commit(&[&create], b"\x1a\x00\x01\x00\x00"),
+            commit(&[&update, &delete, &create], b"\x1b\x00\x00\x00\x01\x00\x00\x00\x00"),
+            commit(&[], b"\x1a\xff\xff\xff\xff"),
+        ]
+    }
+
+    fn is_usual(frame: &[u8]) -> bool {
+        frame.strip_prefix(COMMIT_HEADER).is_some_and(|body| usual::commit(body).is_some())
+    }
+
+    #[test]
+    fn the_usual_layout_is_read_as_the_parser_reads_it() {
+        let (mut usual, mut unusual) = (0, 0);
+        let mut check = |frame: &[u8]| {
+            if !is_usual(frame) {
+                unusual += 1;
+                return;
+            }
+            usual += 1;
+            let told = |outline: Result<Outline<'_>, Reject>| {
+                let outline = outline.unwrap_or_else(|reject| panic!("{reject}: {frame:x?}"));
+                let ops: Vec<_> = outline.ops.iter().map(|op| format!("{op:?}")).collect();
+                let paths: Vec<_> = outline.ops.paths().map(str::to_owned).collect();
+                let (did, time) = (outline.did.to_owned(), outline.time.to_owned());
+                (outline.kind, outline.seq, did, time, outline.body_at, outline.ops.len(), ops, paths)
+            };
+            assert_eq!(told(outline(frame)), told(parse(frame)));
+        };
+        for frame in usual_commits() {
+            assert!(is_usual(&frame), "{frame:x?}");
+            for at in 0..frame.len() {
+                check(&frame[..at]);
+                for byte in 0..=255 {
+                    let mut other = frame.clone();
+                    other[at] = byte;
+                    check(&other);
+                    other.insert(at, byte);
+                    check(&other);
+                }
+            }
+        }
+        assert!(usual > 50_000 && unusual > 50_000, "{usual}, {unusual}");
     }
 }

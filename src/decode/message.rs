@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::frame::Action;
+use super::op::Action;
 use crate::event::{AccountStatus, Cid, Did, Handle, Nsid, Rev, Rkey, Seq};
 
 /// A frame's meaning.

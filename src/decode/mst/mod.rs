@@ -13,7 +13,7 @@ mod tree;
 pub use node::layer_of as key_layer;
 
 use super::car::Car;
-use super::frame::{Action, RawOp};
+use super::op::{Action, RawOp};
 use super::{Reason, Reject};
 use crate::event::{Cid, Codec};
 use tree::Tree;
