@@ -9,6 +9,7 @@
 //! `backfill` and `publish` are told in wall time: most of it is waiting for hosts.
 
 mod backfill;
+mod car;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/child.rs"]
 mod child;
@@ -16,6 +17,7 @@ mod clock;
 mod contest;
 mod decode;
 mod fixture;
+mod instructions;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/keeper.rs"]
 mod keeper;
@@ -38,7 +40,7 @@ use fixture::Scale;
 
 fn main() {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
-    if backfill::network::served(&words) {
+    if backfill::network::served(&words) || instructions::served(&words) {
         return;
     }
     let mut flag = |name: &str| {
@@ -62,6 +64,7 @@ fn main() {
     let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let mut results = Vec::new();
     decode::run(scale, &chosen, &mut results);
+    car::run(scale, &chosen, &mut results);
     let memory = lists::run(scale, &chosen, &mut results);
     replay::run(scale, &chosen, &mut results);
     let backfilled = backfill::run(scale, &chosen);

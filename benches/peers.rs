@@ -176,7 +176,7 @@ pub fn weigh(ops: u64, record_bytes: u64) -> u64 {
 }
 
 /// Blocks of a CAR, in order.
-type Blocks = Vec<(Cid, Vec<u8>)>;
+pub type Blocks = Vec<(Cid, Vec<u8>)>;
 
 /// Full decode with serde_ipld_dagcbor and one of the readers of CARs below.
 pub fn serde_decode(frame: &[u8], read_car: fn(&[u8]) -> Blocks) -> u64 {
@@ -245,6 +245,34 @@ pub fn serde_signature(frame: &[u8], keys: &HashMap<String, PublicKey>) -> u64 {
     weigh(commit.ops.len() as u64, records.sum::<usize>() as u64)
 }
 
+/// A commit object as far as its tree.
+#[derive(Deserialize)]
+pub struct RepoCommit {
+    pub data: Cid,
+}
+
+/// A node of a tree.
+#[derive(Deserialize)]
+pub struct TreeNode<'a> {
+    #[serde(rename = "l")]
+    pub left: Option<Cid>,
+    #[serde(rename = "e", borrow)]
+    pub entries: Vec<TreeEntry<'a>>,
+}
+
+/// A leaf of a node, its key cut by what it shares with the one before.
+#[derive(Deserialize)]
+pub struct TreeEntry<'a> {
+    #[serde(rename = "p")]
+    pub shared: usize,
+    #[serde(rename = "k")]
+    pub rest: &'a [u8],
+    #[serde(rename = "v")]
+    pub value: Cid,
+    #[serde(rename = "t")]
+    pub right: Option<Cid>,
+}
+
 /// rs-car, which checks the hash of every block.
 pub fn rs_car(car: &[u8]) -> Blocks {
     let mut reader = car;
@@ -273,7 +301,7 @@ pub fn iroh_car_hashed(car: &[u8]) -> Blocks {
 }
 
 /// Reading from memory never waits, so no executor is in the way.
-fn ready<T>(reading: impl Future<Output = T>) -> T {
+pub fn ready<T>(reading: impl Future<Output = T>) -> T {
     match pin!(reading).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("memory was late"),

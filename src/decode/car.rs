@@ -3,48 +3,81 @@
 //! In: the `blocks` of a frame. Out: blocks by CID, borrowed. Always true: bytes handed out have the hash that their CID
 //! states. Never: a copy, a hash of a block that nobody asks for. Format: <https://ipld.io/specs/transport/car/carv1/>.
 
-use sha2::{Digest, Sha256};
-
 use super::cbor::Reader;
+use super::hash::sha256;
 use super::{Reason, Reject};
 use crate::event::Cid;
 
-/// Above this many blocks look-ups go through a sorted index; below, a scan is quicker.
+/// Above this many blocks look-ups go through buckets; below, a scan is quicker.
 const SCAN_LIMIT: usize = 32;
 
+/// Where a block lies. Its CID stands right before it.
+#[derive(Clone, Copy, Default)]
 struct Block {
-    cid: Cid,
-    start: usize,
-    end: usize,
+    /// The first bytes of its CID's digest: by them nearly every other block is told apart.
+    head: u64,
+    start: u32,
+    end: u32,
 }
 
 /// The blocks of one CAR.
 pub struct Car<'a> {
     bytes: &'a [u8],
     root: Cid,
+    /// In their order, or where there are many, by bucket.
     blocks: Vec<Block>,
+    /// Where there are many: where the blocks of each bucket begin, and after the last one, where they end. A bucket is what
+    /// the first bits of the digest say. A digest is evenly spread, so a bucket has one block or two; a CAR that crams all
+    /// into one bucket costs a scan of at most its own length for each look-up.
+    buckets: Vec<u32>,
 }
 
 impl<'a> Car<'a> {
     /// Finds the blocks without hashing them. Their order does not matter, nor do blocks that nobody uses.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Reject> {
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(Reject::new(Reason::CarLength, format!("a CAR of {} bytes", bytes.len())));
+        }
         let (header_len, mut at) = section(bytes, 0)?;
         let root = first_root(&bytes[at..at + header_len])?;
         at += header_len;
-        let mut blocks = Vec::with_capacity((bytes.len() / 300).min(256));
+        let mut blocks = Vec::with_capacity((bytes.len() / 300).min(16_384));
         while at < bytes.len() {
             let (len, start) = section(bytes, at)?;
             let end = start + len;
             let cid = Cid::from_prefix(&bytes[start..end]).ok_or_else(|| {
                 Reject::new(Reason::CarCid, format!("block at byte {start} of the CAR has no blessed CIDv1"))
             })?;
-            blocks.push(Block { cid, start: start + Cid::LEN, end });
+            // They fit: the whole CAR does.
+            blocks.push(Block { head: head(&cid), start: (start + Cid::LEN) as u32, end: end as u32 });
             at = end;
         }
-        if blocks.len() > SCAN_LIMIT {
-            blocks.sort_by_key(|block| block.cid);
+        let mut car = Car { bytes, root, blocks, buckets: vec![] };
+        if car.blocks.len() > SCAN_LIMIT {
+            car.sort_into_buckets();
         }
-        Ok(Car { bytes, root, blocks })
+        Ok(car)
+    }
+
+    fn sort_into_buckets(&mut self) {
+        let buckets = self.blocks.len().next_power_of_two();
+        self.buckets = vec![0; buckets + 1];
+        let bucket = |block: &Block| bucket(block.head, buckets);
+        // Counted one further, so that the running sum is where each bucket begins.
+        for block in &self.blocks {
+            self.buckets[bucket(block) + 1] += 1;
+        }
+        for at in 1..self.buckets.len() {
+            self.buckets[at] += self.buckets[at - 1];
+        }
+        let mut next = self.buckets.clone();
+        let mut sorted = vec![Block::default(); self.blocks.len()];
+        for block in &self.blocks {
+            let place = &mut next[bucket(block)];
+            sorted[*place as usize] = *block;
+            *place += 1;
+        }
+        self.blocks = sorted;
     }
 
     /// The first root.
@@ -64,13 +97,13 @@ impl<'a> Car<'a> {
 
     /// Whether it carries a block under `cid`; its bytes are not looked at.
     pub fn has(&self, cid: &Cid) -> bool {
-        self.find(cid).is_some()
+        self.unchecked(cid).is_some()
     }
 
     /// The bytes under `cid`, hash-checked. `what` names them in a refusal.
     pub fn block(&self, cid: &Cid, what: &str) -> Result<&'a [u8], Reject> {
         let bytes = self
-            .find(cid)
+            .unchecked(cid)
             .ok_or_else(|| Reject::new(Reason::MissingBlock, format!("{what} {cid} is not in the CAR")))?;
         if !is_hash_of(cid, bytes) {
             return Err(Reject::new(Reason::HashMismatch, format!("{what}: the bytes under {cid} have another hash")));
@@ -78,19 +111,39 @@ impl<'a> Car<'a> {
         Ok(bytes)
     }
 
-    /// The bytes under `cid`, whatever their hash.
-    pub(super) fn find(&self, cid: &Cid) -> Option<&'a [u8]> {
-        let found = if self.blocks.len() > SCAN_LIMIT {
-            self.blocks.binary_search_by_key(cid, |block| block.cid).ok().map(|i| &self.blocks[i])
-        } else {
-            self.blocks.iter().find(|block| block.cid == *cid)
+    /// The bytes under `cid`, whatever their hash: for those who check it themselves, as [`RepoWalk`](super::RepoWalk) does.
+    /// Of two blocks under one CID it is the first.
+    pub fn unchecked(&self, cid: &Cid) -> Option<&'a [u8]> {
+        let sought = head(cid);
+        let candidates = match self.buckets.len().checked_sub(1) {
+            None => &self.blocks[..],
+            Some(buckets) => {
+                let at = bucket(sought, buckets);
+                &self.blocks[self.buckets[at] as usize..self.buckets[at + 1] as usize]
+            }
         };
-        found.map(|block| &self.bytes[block.start..block.end])
+        let written = cid.to_bytes();
+        let is_it = |block: &&Block| {
+            let start = block.start as usize;
+            block.head == sought && self.bytes[start - Cid::LEN..start] == written
+        };
+        candidates.iter().find(is_it).map(|block| &self.bytes[block.start as usize..block.end as usize])
     }
 }
 
+#[inline]
+fn head(cid: &Cid) -> u64 {
+    u64::from_be_bytes(*cid.digest().first_chunk().expect("a digest has 32 bytes"))
+}
+
+/// Which of so many buckets, a power of two above one: the first bits.
+#[inline]
+fn bucket(head: u64, buckets: usize) -> usize {
+    (head >> (u64::BITS - buckets.ilog2())) as usize
+}
+
 fn is_hash_of(cid: &Cid, bytes: &[u8]) -> bool {
-    Sha256::digest(bytes)[..] == cid.digest()[..]
+    sha256(bytes) == *cid.digest()
 }
 
 /// Whether a block from anywhere has the hash that its CID states.
@@ -105,6 +158,7 @@ pub fn check_hash(cid: &Cid, bytes: &[u8]) -> Result<(), Reject> {
 }
 
 /// The length of the section at `at`, and where its content starts.
+#[inline]
 pub(super) fn section(bytes: &[u8], at: usize) -> Result<(usize, usize), Reject> {
     let wrong = |what: &str| Reject::new(Reason::CarLength, format!("{what} at byte {at} of the CAR"));
     let mut len = 0u64;

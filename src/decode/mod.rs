@@ -14,6 +14,7 @@ mod chain;
 mod checks;
 mod commit;
 mod frame;
+mod hash;
 mod key;
 mod message;
 mod mst;

@@ -79,25 +79,28 @@ pub fn claims(frame: &[u8], outline: &Outline<'_>) -> (Option<String>, Option<St
     }
 }
 
-/// The names of all fields that are read, here or by the outline.
-const KNOWN: [&[u8]; 16] = [
-    b"ops",
-    b"seq",
-    b"repo",
-    b"did",
-    b"time",
-    b"rev",
-    b"since",
-    b"blocks",
-    b"commit",
-    b"prevData",
-    b"handle",
-    b"active",
-    b"status",
-    b"name",
-    b"error",
-    b"message",
-];
+/// The number of a field that is read, here or by the outline.
+fn number_of(key: &[u8]) -> Option<u32> {
+    Some(match key {
+        b"ops" => 0,
+        b"seq" => 1,
+        b"repo" => 2,
+        b"did" => 3,
+        b"time" => 4,
+        b"rev" => 5,
+        b"since" => 6,
+        b"blocks" => 7,
+        b"commit" => 8,
+        b"prevData" => 9,
+        b"handle" => 10,
+        b"active" => 11,
+        b"status" => 12,
+        b"name" => 13,
+        b"error" => 14,
+        b"message" => 15,
+        _ => return None,
+    })
+}
 
 /// The fields of every kind that are read beyond the outline.
 #[derive(Default)]
@@ -123,12 +126,9 @@ impl<'a> Fields<'a> {
         for _ in 0..reader.map()? {
             let key = reader.key()?;
             // Order does not matter, but two values for one field would let two readers see two frames.
-            if let Some(known) = KNOWN.iter().position(|known| *known == key) {
+            if let Some(known) = number_of(key) {
                 if seen >> known & 1 == 1 {
-                    return Err(Reject::new(
-                        Reason::DuplicateKey,
-                        format!("{} of the frame", KNOWN[known].escape_ascii()),
-                    ));
+                    return Err(Reject::new(Reason::DuplicateKey, format!("{} of the frame", key.escape_ascii())));
                 }
                 seen |= 1 << known;
             }

@@ -83,7 +83,8 @@ impl RepoWalk {
         check_hash(cid, block)?;
         let Some(wanted) = self.wanted.remove(cid) else { return Ok(()) };
         self.bytes -= wanted.bytes().min(self.bytes);
-        let mut keys = Keys::default();
+        // Keys are cut by what they share: written out they rarely take more than the block.
+        let mut keys = Keys::with_capacity(block.len() + 256);
         let mut bound = |key: &Option<Box<[u8]>>| key.as_ref().and_then(|key| keys.add(None, key));
         let place = Place { after: bound(&wanted.after), before: bound(&wanted.before), layer: wanted.layer };
         let node = Node::parse(*cid, block, &mut keys, place)?;

@@ -32,6 +32,7 @@ impl Cid {
     }
 
     /// Reads the binary form from the start of `bytes`. `None` when it is another kind of CID, or too short.
+    #[inline]
     pub fn from_prefix(bytes: &[u8]) -> Option<Self> {
         let head = bytes.get(..4)?;
         let codec = match head {
@@ -49,6 +50,7 @@ impl Cid {
     }
 
     /// The binary form.
+    #[inline]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let mut out = [0; Self::LEN];
         out[..4].copy_from_slice(&[0x01, if self.codec == Codec::DagCbor { 0x71 } else { 0x55 }, 0x12, 0x20]);
@@ -57,11 +59,13 @@ impl Cid {
     }
 
     /// What the bytes under this CID are.
+    #[inline]
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
     /// The SHA-256 digest of the block.
+    #[inline]
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }

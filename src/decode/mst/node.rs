@@ -3,9 +3,8 @@
 //! Strict, because every block that is read was signed for: canonical form, no field more or less, prefixes exactly as long
 //! as what is shared, keys that rise and lie between the keys around the node, one layer for all of them.
 
-use sha2::{Digest, Sha256};
-
 use crate::decode::cbor::{self, Reader, put_head, put_link_or_null};
+use crate::decode::hash::sha256;
 use crate::decode::{Reason, Reject};
 use crate::event::{Cid, Codec};
 
@@ -14,6 +13,9 @@ pub const MAX_KEY_BYTES: usize = 1024;
 
 /// A leaf takes at least this many bytes of its node's block: five heads, four names, a link, a null, a byte of key.
 const ENTRY_BYTES_MIN: usize = 54;
+
+/// With its key and two links an entry rarely takes more.
+const ENTRY_BYTES_USUAL: usize = 136;
 
 /// A key in [`Keys`].
 #[derive(Clone, Copy, Debug)]
@@ -187,6 +189,7 @@ impl Node {
 
     /// Writes the node's block. `cid_of` tells the CIDs of children that have been read.
     pub fn encode(&self, keys: &Keys, cid_of: impl Fn(u32) -> Option<Cid>, out: &mut Vec<u8>) {
+        out.reserve(self.entries.len() * ENTRY_BYTES_USUAL + ENTRY_BYTES_USUAL);
         let put_child = |out: &mut Vec<u8>, child: Link| match child {
             Link::None => put_link_or_null(out, None),
             Link::Unread(cid) => put_link_or_null(out, Some(&cid)),
@@ -197,7 +200,7 @@ impl Node {
         let mut before: &[u8] = &[];
         for entry in &self.entries {
             let key = keys.get(entry.key);
-            let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count();
+            let shared = common_prefix_len(before, key);
             out.extend_from_slice(b"\xa4\x61k");
             put_head(out, cbor::BYTES, (key.len() - shared) as u64);
             out.extend_from_slice(&key[shared..]);
@@ -216,7 +219,7 @@ impl Node {
 
 /// The layer of a key: the number of leading zero bits of its SHA-256, counted in pairs.
 pub fn layer_of(key: &[u8]) -> u8 {
-    let digest = Sha256::digest(key);
+    let digest = sha256(key);
     let zeros = digest.iter().take_while(|byte| **byte == 0).count();
     let next = digest.get(zeros).map_or(0, |byte| byte.leading_zeros());
     (zeros as u32 * 4 + next / 2) as u8
@@ -229,8 +232,33 @@ pub fn is_key(key: &[u8]) -> bool {
     key.len() <= MAX_KEY_BYTES && key.iter().all(|byte| may_stand_in_key(*byte)) && has_two_parts(key)
 }
 
+#[inline]
 fn may_stand_in_key(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_' | b':' | b'~')
+    /// Every byte of every key is looked up.
+    const MAY: [bool; 256] = {
+        let (mut may, mut byte) = ([false; 256], 0u8);
+        while byte < 0x80 {
+            may[byte as usize] =
+                byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_' | b':' | b'~');
+            byte += 1;
+        }
+        may
+    };
+    MAY[usize::from(byte)]
+}
+
+/// How many bytes two keys share from their start, eight at a time.
+fn common_prefix_len(a: &[u8], b: &[u8]) -> usize {
+    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let mut shared = 0;
+    for (a, b) in words {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return shared + differing.trailing_zeros() as usize / 8;
+        }
+        shared += 8;
+    }
+    shared + a[shared..].iter().zip(&b[shared..]).take_while(|(a, b)| a == b).count()
 }
 
 fn has_two_parts(key: &[u8]) -> bool {

@@ -3,11 +3,10 @@
 //! Nodes live in one list and are named by their number; changing one forgets its CID and those of the nodes above it, so
 //! that [`Tree::root`] encodes these alone. A tree that refused something is not to be used again.
 
-use sha2::{Digest, Sha256};
-
 use super::node::{Entry, Key, Keys, Link, Node, Place, is_key, layer_of};
 use super::{EMPTY_TREE, other_leaf, still_there};
-use crate::decode::car::Car;
+use crate::decode::car::{Car, check_hash};
+use crate::decode::hash::sha256;
 use crate::decode::{Reason, Reject};
 use crate::event::{Cid, Codec};
 
@@ -70,10 +69,11 @@ impl<'a, 'c> Tree<'a, 'c> {
             Link::None => Ok(None),
             Link::Node(number) => Ok(Some(number)),
             Link::Unread(cid) => {
-                if !self.car.has(&cid) {
-                    return Err(Reject::new(Reason::MissingNode, format!("tree node {cid} is not in the CAR")));
-                }
-                let block = self.car.block(&cid, "tree node")?;
+                let block = self
+                    .car
+                    .unchecked(&cid)
+                    .ok_or_else(|| Reject::new(Reason::MissingNode, format!("tree node {cid} is not in the CAR")))?;
+                check_hash(&cid, block)?;
                 let node = Node::parse(cid, block, &mut self.keys, place)?;
                 Ok(Some(self.push(node)))
             }
@@ -296,7 +296,7 @@ impl<'a, 'c> Tree<'a, 'c> {
         }
         buffer.clear();
         self.node(number).encode(&self.keys, |child| self.node(child).cid, buffer);
-        let cid = Cid::new(Codec::DagCbor, Sha256::digest(&buffer[..]).into());
+        let cid = Cid::new(Codec::DagCbor, sha256(buffer));
         self.nodes[number as usize].cid = Some(cid);
         cid
     }
