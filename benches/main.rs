@@ -83,6 +83,7 @@ fn main() {
     found.backfilled = backfill::run(scale, &chosen);
     found.published = publish::run(scale, &chosen);
     found.live = live::run(scale, &chosen);
+    found.growth = live::growth::run(scale, &chosen);
     report::print(&found);
     if let Some(json) = json {
         found.write(&json, &words);

@@ -30,6 +30,9 @@ pub fn print(found: &Results) {
     if let Some(report) = &found.live {
         report.print();
     }
+    if let Some(report) = &found.growth {
+        report.print();
+    }
 }
 
 /// What this run measured of what is to be reached.

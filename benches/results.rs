@@ -24,12 +24,22 @@ pub struct Results {
     pub published: Option<publish::Report>,
     /// The serving process.
     pub live: Option<live::Report>,
+    /// How cost grows.
+    pub growth: Option<live::growth::Report>,
 }
 
 impl Results {
     /// Nothing yet.
     pub fn new(scale: Scale) -> Self {
-        Results { scale, outcomes: Vec::new(), memory: None, backfilled: None, published: None, live: None }
+        Results {
+            scale,
+            outcomes: Vec::new(),
+            memory: None,
+            backfilled: None,
+            published: None,
+            live: None,
+            growth: None,
+        }
     }
 
     /// The figures that are no contest's, as targets name them.
@@ -64,6 +74,7 @@ impl Results {
             "backfill": self.backfilled.as_ref().map(backfilled),
             "publish": self.published.as_ref().map(published),
             "live": self.live.as_ref().map(live::Report::to_json),
+            "growth": self.growth.as_ref().map(live::growth::Report::to_json),
         });
         let text = serde_json::to_string_pretty(&value).expect("what was found is JSON");
         if let Err(error) = std::fs::write(path, text + "\n") {

@@ -109,9 +109,18 @@ impl Target {
             AtMost(bound) => ("at_most", bound),
         };
         let measured = self.measured(outcomes, others);
+        let (figure, contest) = match self.from {
+            PerCpuSecond(name) => ("per_cpu_second", Some(name)),
+            PerWallSecond(name) => ("per_wall_second", Some(name)),
+            CpuMillis(name) => ("cpu_millis", Some(name)),
+            Times(name, _) => ("times", Some(name)),
+            Named(_) => ("named", None),
+        };
+        let contest = contest.and_then(|part| outcomes.iter().find(|outcome| outcome.name.contains(part)));
         json!({
             "path": self.path, "unit": self.unit, "bound": direction, "target": bound, "measured": measured,
-            "met": measured.map(|measured| self.met(measured)),
+            "met": measured.map(|measured| self.met(measured)), "figure": figure,
+            "contest": contest.map(|outcome| outcome.name),
         })
     }
 }

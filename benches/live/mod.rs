@@ -7,6 +7,8 @@
 //! database takes is counted apart.
 
 mod directory;
+mod fill;
+pub mod growth;
 mod network;
 mod process;
 mod relay;
@@ -139,6 +141,7 @@ pub struct Stand {
     url: String,
     folder: TempDir,
     directory: Directory,
+    backfill: &'static str,
     sent: std::sync::Mutex<Option<mpsc::UnboundedReceiver<relay::Sent>>>,
     /// For people.
     pub input: String,
@@ -155,7 +158,12 @@ impl Stand {
         let (sender, sent) = mpsc::unbounded_channel();
         let relay = Relay::start(network, sender).await;
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        (Stand { url, folder, directory, sent: std::sync::Mutex::new(Some(sent)), input }, relay)
+        (Stand { url, folder, directory, backfill: "auto", sent: std::sync::Mutex::new(Some(sent)), input }, relay)
+    }
+
+    /// Nobody is compared with their host.
+    pub fn without_backfill(self) -> Self {
+        Stand { backfill: "off", ..self }
     }
 
     /// Starts `almanac serve`.
@@ -163,6 +171,10 @@ impl Stand {
         let at = &self.directory.authority;
         let (plc, hosts, handles) = (format!("http://{at}"), format!("*.net={at}"), format!("*.com={at}"));
         let flags = ["--plc", &plc, "--allow-private", "--host-override", &hosts, "--host-override", &handles];
+        let settings = self.folder.path().join("settings.toml");
+        std::fs::write(&settings, format!("[backfill]\nmode = \"{}\"\n", self.backfill)).expect("the folder is there");
+        let settings = settings.display().to_string();
+        let flags = [&flags[..], &["--config", &settings]].concat();
         Serve::start_with(&self.url, &relay.url, self.folder.path(), &flags)
     }
 

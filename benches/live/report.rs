@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Report, Spread, Stretch};
+use super::{Report, Spread, Stretch, growth};
 
 impl Report {
     /// As tables.
@@ -83,4 +83,59 @@ pub fn spread(times: &Spread) -> String {
 /// For people.
 pub fn megabytes(bytes: Option<u64>) -> String {
     bytes.map_or("not told".to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
+}
+
+impl growth::Report {
+    /// As tables.
+    pub fn print(&self) {
+        println!();
+        println!("**growth**: with so many events and half as many RSVPs in the index");
+        println!();
+        println!(
+            "| events | database | replay on top, records a second | a CPU-second | frame to row, p50 | p99 | two words, p50 | p99 | a week, p50 | p99 | memory |"
+        );
+        println!("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+        for size in &self.sizes {
+            let pair = |times: &Spread| format!("{:.1} ms | {:.1} ms", times.millis(0.5), times.millis(0.99));
+            println!(
+                "| {} | {:.0} MB | {:.0} | {:.0} | {} | {} | {} | {} |",
+                size.events,
+                size.bytes as f64 / 1e6,
+                size.replay_per_second,
+                size.replay_per_cpu_second,
+                pair(&size.latency),
+                pair(&size.text),
+                pair(&size.week),
+                megabytes(size.memory)
+            );
+        }
+        println!();
+        println!("| behind, upstream-seconds | level after | frames in the queue at most | memory at most |");
+        println!("|--:|--:|--:|--:|");
+        for lag in &self.lags {
+            let (level, memory) = (lag.level.as_secs_f64(), megabytes(lag.memory));
+            println!("| {} s | {level:.2} s | {:.0} | {memory} |", lag.seconds, lag.queue_frames);
+        }
+    }
+
+    /// For `--json`.
+    pub fn to_json(&self) -> Value {
+        let size = |size: &growth::Size| {
+            json!({
+                "events": size.events, "database_bytes": size.bytes, "replay_per_second": size.replay_per_second,
+                "replay_per_cpu_second": size.replay_per_cpu_second, "latency": size.latency.to_json(),
+                "query_text": size.text.to_json(), "query_week": size.week.to_json(), "memory_peak_bytes": size.memory,
+            })
+        };
+        let lag = |lag: &growth::Lag| {
+            json!({
+                "seconds": lag.seconds, "level_seconds": lag.level.as_secs_f64(), "queue_frames": lag.queue_frames,
+                "memory_peak_bytes": lag.memory,
+            })
+        };
+        json!({
+            "sizes": self.sizes.iter().map(size).collect::<Vec<_>>(),
+            "lags": self.lags.iter().map(lag).collect::<Vec<_>>(),
+        })
+    }
 }
