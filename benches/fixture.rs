@@ -43,7 +43,7 @@ impl Scale {
 
     /// How large the network mix's repositories are. The small run keeps the depth of their trees, and so the size of
     /// frames, and makes fewer of them.
-    fn size(self) -> Size {
+    pub fn size(self) -> Size {
         match self {
             Scale::Test => Size { accounts: 20, pasts: 2, records: 500 },
             Scale::Small => Size { accounts: 300, pasts: 6, ..Size::REAL },

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench` runs small, `cargo bench -- --full` (or `ALMANAC_BENCH_FULL=1`) at a size worth quoting, and
 //! `cargo bench -- --test` once over almost nothing, to see that everything still runs. Words choose paths by name:
-//! `cargo bench -- outline decode`. Progress goes to stderr; stdout is Markdown tables, and nothing else.
+//! `cargo bench -- outline decode`. `--json FILE` writes the same figures for machines. Progress goes to stderr; stdout is Markdown tables, and nothing else.
 //!
 //! Every contender of a path does its work on the same bytes in the same process, in turns (A B C A B C …), and must
 //! return the same result. What counts is CPU time: on a machine that others use too, wall time is not ours to measure.
@@ -22,6 +22,8 @@ mod instructions;
 #[path = "../tests/support/keeper.rs"]
 mod keeper;
 mod lists;
+mod live;
+mod machine;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/null_pds.rs"]
 mod null_pds;
@@ -35,6 +37,11 @@ mod publish;
 mod real_parts;
 mod replay;
 mod report;
+mod results;
+#[allow(dead_code, reason = "what tests need beside it")]
+#[path = "../tests/support/serve.rs"]
+mod serve;
+mod targets;
 
 use fixture::Scale;
 
@@ -55,19 +62,33 @@ fn main() {
         (false, true) => Scale::Full,
         (false, false) => Scale::Small,
     };
+    let json = words.iter().position(|word| word == "--json").map(|at| {
+        words.remove(at);
+        if at == words.len() {
+            eprintln!("--json wants the file to write");
+            std::process::exit(2);
+        }
+        std::path::PathBuf::from(words.remove(at))
+    });
     if let Some(unknown) = words.iter().find(|word| word.starts_with('-')) {
-        eprintln!("{unknown} is neither --test nor --full, nor a word of a path's name");
+        eprintln!("{unknown} is none of --test, --full and --json FILE, nor a word of a path's name");
         std::process::exit(2);
     }
     // Without it the parts that count would count into nothing, and look faster than they are in a process that serves.
     almanac::service::register_metrics();
     let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let mut results = Vec::new();
-    decode::run(scale, &chosen, &mut results);
-    car::run(scale, &chosen, &mut results);
-    let memory = lists::run(scale, &chosen, &mut results);
-    replay::run(scale, &chosen, &mut results);
-    let backfilled = backfill::run(scale, &chosen);
-    let published = publish::run(scale, &chosen);
-    report::print(scale, &results, memory.as_ref(), backfilled.as_ref(), published.as_ref());
+    let mut found = results::Results::new(scale);
+    let results = &mut found.outcomes;
+    decode::run(scale, &chosen, results);
+    car::run(scale, &chosen, results);
+    found.memory = lists::run(scale, &chosen, results);
+    replay::run(scale, &chosen, results);
+    found.backfilled = backfill::run(scale, &chosen);
+    found.published = publish::run(scale, &chosen);
+    found.live = live::run(scale, &chosen);
+    found.growth = live::growth::run(scale, &chosen);
+    report::print(&found);
+    if let Some(json) = json {
+        found.write(&json, &words);
+    }
 }

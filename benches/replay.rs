@@ -47,7 +47,7 @@ pub fn run(scale: Scale, chosen: &dyn Fn(&str) -> bool, results: &mut Vec<Outcom
 }
 
 /// One replay by the real path. Returns frames and events.
-async fn replayed(settings: &Settings, db: Option<Db>, dump: &Path) -> (u64, u64) {
+pub async fn replayed(settings: &Settings, db: Option<Db>, dump: &Path) -> (u64, u64) {
     let options =
         Options { files: vec![dump.to_owned()], range: None, speed: Speed::Max, declared: None, as_foreign: false };
     let (_never, stopped) = watch::channel(false);

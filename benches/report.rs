@@ -1,36 +1,67 @@
 //! The table.
 
-use std::process::Command;
-
 use crate::backfill::{Report, Round};
 use crate::contest::{Outcome, Row};
-use crate::fixture::{SEED, Scale};
+use crate::fixture::SEED;
 use crate::lists::Memory;
+use crate::machine::{commit, cores, cpu_model, load};
 use crate::publish;
+use crate::results::Results;
+use crate::targets::{Bound, TARGETS};
 
 /// Prints everything that was found, and on what.
-pub fn print(
-    scale: Scale,
-    outcomes: &[Outcome],
-    memory: Option<&Memory>,
-    backfilled: Option<&Report>,
-    published: Option<&publish::Report>,
-) {
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    println!("- machine: {}, {cores} cores, load before the report {}", cpu_model(), load());
+pub fn print(found: &Results) {
+    println!("- machine: {}, {} cores, load before the report {}", cpu_model(), cores(), load());
     println!("- commit: {}", commit());
-    println!("- fixture: made by `almanac::devnet` from seed {SEED}, {} run", scale.name());
-    if !outcomes.is_empty() {
-        contests(outcomes);
+    println!("- fixture: made by `almanac::devnet` from seed {SEED}, {} run", found.scale.name());
+    targets(found);
+    if !found.outcomes.is_empty() {
+        contests(&found.outcomes);
     }
-    if let Some(memory) = memory {
+    if let Some(memory) = &found.memory {
         lists(memory);
     }
-    if let Some(report) = backfilled {
+    if let Some(report) = &found.backfilled {
         backfills(report);
     }
-    if let Some(report) = published {
+    if let Some(report) = &found.published {
         publishing(report);
+    }
+    if let Some(report) = &found.live {
+        report.print();
+    }
+    if let Some(report) = &found.growth {
+        report.print();
+    }
+}
+
+/// What this run measured of what is to be reached.
+fn targets(found: &Results) {
+    let others = found.measured();
+    let measured = |target: &'static crate::targets::Target| Some((target, target.measured(&found.outcomes, &others)?));
+    let measured: Vec<_> = TARGETS.iter().filter_map(measured).collect();
+    if measured.is_empty() {
+        return;
+    }
+    println!();
+    println!("| target | to reach | measured | |");
+    println!("|---|--:|--:|---|");
+    for (target, value) in measured {
+        let bound = match target.bound {
+            Bound::AtLeast(bound) => format!("≥ {}", number(bound)),
+            Bound::AtMost(bound) => format!("≤ {}", number(bound)),
+        };
+        let met = if target.met(value) { "met" } else { "missed" };
+        println!("| {} | {bound} {} | {} | {met} |", target.path, target.unit, number(value));
+    }
+}
+
+/// Three digits at least.
+fn number(n: f64) -> String {
+    match n.abs() {
+        100.0.. => thousands(n),
+        10.0.. => format!("{n:.1}"),
+        _ => format!("{n:.2}"),
     }
 }
 
@@ -138,25 +169,4 @@ fn thousands(n: f64) -> String {
         text.push(digit);
     }
     text
-}
-
-fn cpu_model() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
-    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.to_owned())
-}
-
-fn load() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').next().filter(|word| !word.is_empty()).unwrap_or("unknown").to_owned()
-}
-
-fn commit() -> String {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", "src", "benches", "Cargo.lock"]);
-    if changed.is_some_and(|changed| changed.is_empty()) { commit } else { format!("{commit} and changes after it") }
 }

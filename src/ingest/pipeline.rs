@@ -223,7 +223,8 @@ async fn append_all(
         totals.new += appended.new;
         totals.duplicates += appended.duplicates;
         totals.head = appended.head;
-        position.send_replace(appended.head);
+        // What moves cursors alone is nothing to read: whoever follows the log is let sleep.
+        position.send_if_modified(|position| std::mem::replace(position, appended.head) != appended.head);
         if !batch.held.is_empty() {
             crash_point("frame held before ask");
         }

@@ -299,8 +299,14 @@ impl Turn {
                 move |word| upstreams.heed(&word)
             }),
         };
+        // A task, though it is waited for here: judging then runs on the worker that read the socket, and a frame costs no
+        // change of threads.
+        let mut ingesting = JoinSet::new();
+        ingesting.spawn(ingest.run(deliveries, sink));
         let outcome = tokio::select! {
-            outcome = ingest.run(deliveries, sink) => outcome,
+            Some(outcome) = ingesting.join_next() => {
+                outcome.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+            }
             projected = &mut projecting => {
                 // It ends before ingest only by an error.
                 projected.context("the projector panicked")??;
