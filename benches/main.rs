@@ -31,6 +31,7 @@ mod publish;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/real_parts.rs"]
 mod real_parts;
+mod rebuild;
 mod replay;
 mod report;
 
@@ -64,6 +65,7 @@ fn main() {
     decode::run(scale, &chosen, &mut results);
     let memory = lists::run(scale, &chosen, &mut results);
     replay::run(scale, &chosen, &mut results);
+    rebuild::run(scale, &chosen, &mut results);
     let backfilled = backfill::run(scale, &chosen);
     let published = publish::run(scale, &chosen);
     report::print(scale, &results, memory.as_ref(), backfilled.as_ref(), published.as_ref());

@@ -18,5 +18,5 @@ mod write;
 pub use checksum::checksum;
 pub use deleted::{deleted_accounts, is_deleted};
 pub use projector::{ProjectionError, Projector, checkpoint, register_metrics};
-pub use rebuild::{RebuildReport, rebuild};
+pub use rebuild::{RebuildProgress, RebuildReport, rebuild};
 pub use trace::{Trace, TraceWord, trace};

@@ -227,33 +227,21 @@ async fn show_rsvps(
         .await?;
     let subjects: Vec<Option<String>> =
         rsvps.iter().map(|(_, v)| v.subject_uri.as_ref().map(|uri| uri.to_string())).collect();
-    sqlx::query(
-        "insert into rsvps
-             (uri, did, rkey, cid, rev, subject_uri, subject_cid, status, created_at, decided_at, record, problems)
-         select * from unnest(
-             $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-             $9::timestamptz[], $10::timestamptz[], $11::jsonb[], $12::jsonb[]
-         )
-         on conflict (uri) do update set
-             cid = excluded.cid, rev = excluded.rev, subject_uri = excluded.subject_uri,
-             subject_cid = excluded.subject_cid, subject_stale = null, status = excluded.status,
-             created_at = excluded.created_at, decided_at = excluded.decided_at, effective = false,
-             record = excluded.record, problems = excluded.problems, indexed_at = now()",
-    )
-    .bind(&uris)
-    .bind(rsvps.iter().map(|(s, _)| s.key.did.as_str()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(s, _)| s.key.rkey.as_str()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(s, _)| s.cid.to_string()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(s, _)| s.rev.as_str()).collect::<Vec<_>>())
-    .bind(&subjects)
-    .bind(rsvps.iter().map(|(_, v)| v.subject_cid.as_deref()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(_, v)| v.status.as_deref()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(_, v)| v.created_at).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(_, v)| v.decided_at).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(s, _)| &s.record).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(_, v)| json(&v.problems)).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
+    sqlx::query(include_str!("show_rsvps.sql"))
+        .bind(&uris)
+        .bind(rsvps.iter().map(|(s, _)| s.key.did.as_str()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(s, _)| s.key.rkey.as_str()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(s, _)| s.cid.to_string()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(s, _)| s.rev.as_str()).collect::<Vec<_>>())
+        .bind(&subjects)
+        .bind(rsvps.iter().map(|(_, v)| v.subject_cid.as_deref()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(_, v)| v.status.as_deref()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(_, v)| v.created_at).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(_, v)| v.decided_at).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(s, _)| &s.record).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(_, v)| json(&v.problems)).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
     Ok(before.into_iter().chain(subjects).flatten().collect())
 }
 
