@@ -4,8 +4,8 @@
 //! then written once, as it ends, and which of an account's RSVPs counts is known before its rows are written. Events go
 //! first, because an RSVP's row says whether its pinned CID is the event's current one.
 //!
-//! Memory: for each worker the words of one account and at most about [`HELD_BYTES`] of its records, [`ANSWERS`] RSVPs, and a
-//! few megabytes of rows on their way.
+//! Memory: for each worker the words of one account and at most about [`HELD_BYTES`] of its records, about [`ANSWERS`] RSVPs,
+//! and a few megabytes of rows on their way.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::super::rows::{Shown, show};
 use super::rows::{Rows, micros};
 use crate::calendar::{AccountState, EVENT, RecordKey, RsvpView, State, View, Word};
-use crate::event::{Body, Did, Logged, Position, Refusal};
+use crate::event::{Body, Did, Logged, Position, Refusal, Rkey};
 use crate::event_log::{self, Part};
 
 /// Above this the records of one account are not kept while its events are read, but asked for again.
@@ -174,43 +174,47 @@ impl Tables {
                 live.push((key, word));
             }
         }
+        // RSVPs of an account that has many are read twice, first only to see which of them count: together they would fill
+        // memory.
+        let is_large = live.len() > ANSWERS;
+        let mut best = Best::default();
+        if is_large {
+            for chunk in live.chunks(ASKED) {
+                for shown in read(connection, chunk, &records).await? {
+                    best.hear(&shown);
+                }
+            }
+        }
         let mut answers = Vec::new();
         for chunk in live.chunks(ASKED) {
-            let missing: Vec<Position> =
-                chunk.iter().map(|(_, word)| word.position).filter(|at| !records.contains_key(at)).collect();
-            let asked = match missing.is_empty() {
-                true => HashMap::new(),
-                false => event_log::records_at(connection, &missing).await?,
-            };
-            for (key, word) in chunk {
-                let record = records.get(&word.position).or_else(|| asked.get(&word.position));
-                let Some(shown) = record.and_then(|record| show(key, word, record)) else { continue };
+            for shown in read(connection, chunk, &records).await? {
                 match shown.view {
                     View::Event(_) => self.event(&shown),
                     View::Rsvp(_) => answers.push(shown),
                 }
             }
+            if is_large {
+                self.answer(connection, answers.drain(..), &best).await?;
+            }
             self.flush_full(connection).await?;
         }
-        self.answers(answers);
-        if self.answers.len() >= ANSWERS {
-            self.look_up(connection).await?;
-        }
+        answers.iter().for_each(|shown| best.hear(shown));
+        self.answer(connection, answers.into_iter(), &best).await?;
         self.flush_full(connection).await
     }
 
-    /// Which of one account's RSVPs to each event counts: as `settle_rsvps.sql` decides it.
-    fn answers(&mut self, mut answers: Vec<Shown>) {
-        let rank = |shown: &Shown| (view(shown).decided_at.map(micros), shown.key.rkey.as_str().to_owned());
-        let subject = |shown: &Shown| view(shown).subject_uri.as_ref().map(|uri| uri.to_string());
-        answers.sort_by_cached_key(|shown| (subject(shown), std::cmp::Reverse(rank(shown))));
-        let mut before = None;
-        for shown in answers {
-            let subject = subject(&shown);
-            let effective = subject.is_some() && subject != before;
-            before = subject;
-            self.answers.push((shown, effective));
-        }
+    /// Has RSVPs wait for their events to be looked up.
+    async fn answer(
+        &mut self,
+        connection: &mut PgConnection,
+        answers: impl Iterator<Item = Shown>,
+        best: &Best,
+    ) -> Result<(), sqlx::Error> {
+        self.answers.extend(answers.map(|shown| {
+            let effective = best.is_best(&shown);
+            (shown, effective)
+        }));
+        if self.answers.len() >= ANSWERS { self.look_up(connection).await } else { Ok(()) }
     }
 
     /// Writes the RSVPs that wait.
@@ -332,6 +336,46 @@ impl Tables {
             rows.flush(connection).await?;
         }
         Ok(())
+    }
+}
+
+/// What can be shown of the records that these words stand for. Those that are not kept are asked for.
+async fn read(
+    connection: &mut PgConnection,
+    words: &[(&RecordKey, &Word)],
+    kept: &HashMap<Position, Bytes>,
+) -> Result<Vec<Shown>, sqlx::Error> {
+    let missing: Vec<Position> =
+        words.iter().map(|(_, word)| word.position).filter(|position| !kept.contains_key(position)).collect();
+    let asked = match missing.is_empty() {
+        true => HashMap::new(),
+        false => event_log::records_at(connection, &missing).await?,
+    };
+    let record = |word: &Word| kept.get(&word.position).or_else(|| asked.get(&word.position));
+    Ok(words.iter().filter_map(|(key, word)| record(word).and_then(|record| show(key, word, record))).collect())
+}
+
+/// Which of one account's RSVPs to each event counts: what `settle_rsvps.sql` says of it.
+#[derive(Default)]
+struct Best(HashMap<String, (Option<i64>, Rkey)>);
+
+impl Best {
+    fn rank(shown: &Shown) -> Option<(String, (Option<i64>, Rkey))> {
+        let View::Rsvp(view) = &shown.view else { return None };
+        Some((view.subject_uri.as_ref()?.to_string(), (view.decided_at.map(micros), shown.key.rkey.clone())))
+    }
+
+    fn hear(&mut self, shown: &Shown) {
+        if let Some((subject, rank)) = Best::rank(shown) {
+            let best = self.0.entry(subject).or_insert_with(|| rank.clone());
+            if *best < rank {
+                *best = rank;
+            }
+        }
+    }
+
+    fn is_best(&self, shown: &Shown) -> bool {
+        Best::rank(shown).is_some_and(|(subject, rank)| self.0.get(&subject) == Some(&rank))
     }
 }
 
