@@ -12,6 +12,7 @@ mod projector;
 pub mod query;
 mod rebuild;
 mod rows;
+mod settle;
 mod trace;
 mod write;
 

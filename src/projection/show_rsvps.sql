@@ -20,3 +20,4 @@ on conflict (uri) do update set
     subject_cid = excluded.subject_cid, subject_stale = excluded.subject_stale, status = excluded.status,
     created_at = excluded.created_at, decided_at = excluded.decided_at, effective = excluded.effective,
     record = excluded.record, problems = excluded.problems, indexed_at = now()
+returning subject_uri, did, status, effective

@@ -5,7 +5,7 @@ insert into calendar_next.accounts (did)
 select did from (select distinct did from calendar_next.words) as spoken
 where not exists (select from calendar_next.accounts as a where a.did = spoken.did);
 
--- Effective RSVPs by status, as count_rsvps.sql counts them.
+-- Effective RSVPs by status, as `settle` counts them.
 insert into calendar_next.rsvp_counts (subject_uri, going, interested, notgoing, other)
 select
     subject_uri,
