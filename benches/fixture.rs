@@ -59,6 +59,8 @@ pub struct Frames {
     pub frames: Vec<Bytes>,
     /// The signing key of each account.
     pub keys: HashMap<String, PublicKey>,
+    /// The DID document of each account, as JSON: an object.
+    documents: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Frames {
@@ -72,13 +74,15 @@ impl Frames {
             let batch = traffic.next_frames((scale.frames() - frames.len()).min(1024));
             frames.extend(batch.into_iter().map(|frame| Bytes::from(frame.bytes)));
         }
-        let keys = traffic.did_documents().into_iter().map(|(did, document)| {
-            let parsed = DidDocument::from_json(&Did::parse(did).expect("the generator writes DIDs"), &document);
+        let documents = traffic.did_documents();
+        let keys = documents.iter().map(|(did, document)| {
+            let parsed = DidDocument::from_json(&Did::parse(did).expect("the generator writes DIDs"), document);
             let key = parsed.expect("the generator writes DID documents").key.expect("accounts have keys");
-            (did.to_owned(), PublicKey::read(&key).expect("the generator writes keys"))
+            ((*did).to_owned(), PublicKey::read(&key).expect("the generator writes keys"))
         });
         let keys = keys.collect();
-        Frames { mix, frames, keys }
+        let documents = documents.into_iter().map(|(did, document)| (did.to_owned(), document)).collect();
+        Frames { mix, frames, keys, documents }
     }
 
     /// For the table.
@@ -86,6 +90,14 @@ impl Frames {
         let bytes: usize = self.frames.iter().map(Bytes::len).sum();
         let mean = bytes / self.frames.len().max(1);
         format!("{} frames of the {} mix, {mean} bytes each", self.frames.len(), self.mix.name())
+    }
+
+    /// Writes the DID documents of their accounts into `folder`, as `--did-docs` takes them.
+    pub fn did_docs(&self, folder: &Path) -> PathBuf {
+        let path = folder.join(format!("{}.dids.json", self.mix.name()));
+        let json = serde_json::to_vec(&self.documents).expect("documents are JSON");
+        std::fs::write(&path, json).expect("a temporary folder can be written");
+        path
     }
 
     /// Writes them as a compressed dump into `folder`.

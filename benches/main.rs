@@ -35,6 +35,7 @@ mod publish;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/real_parts.rs"]
 mod real_parts;
+mod rebuild;
 mod replay;
 mod report;
 mod results;
@@ -83,6 +84,7 @@ fn main() {
     car::run(scale, &chosen, results);
     found.memory = lists::run(scale, &chosen, results);
     replay::run(scale, &chosen, results);
+    rebuild::run(scale, &chosen, results);
     found.backfilled = backfill::run(scale, &chosen);
     found.published = publish::run(scale, &chosen);
     found.live = live::run(scale, &chosen);

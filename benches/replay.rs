@@ -41,7 +41,11 @@ pub fn run(scale: Scale, chosen: &dyn Fn(&str) -> bool, results: &mut Vec<Outcom
         let calendar = Frames::make(Mix::Calendar, scale);
         let dump = calendar.dump(folder.path());
         let (_folder, server) = runtime.block_on(start_server());
-        results.push(to_postgres(&runtime, &settings, &server, &calendar, &dump).run(scale));
+        // Every commit is verified in full, with the keys of the accounts' documents.
+        let documents = calendar.did_docs(folder.path()).display().to_string();
+        let layers = Layers::read(None, [], [("verify.did_docs", "did-docs", vec![documents])]);
+        let verifying = Settings::check(&layers.expect("a flag is a setting")).expect("a path is a setting");
+        results.push(to_postgres(&runtime, (&settings, &verifying), &server, &calendar, &dump).run(scale));
         runtime.block_on(server.stop());
     }
 }
@@ -152,19 +156,17 @@ const BATCH: usize = 1000;
 
 fn to_postgres<'a>(
     runtime: &'a Runtime,
-    settings: &'a Settings,
+    (settings, verifying): (&'a Settings, &'a Settings),
     server: &'a Server,
     frames: &Frames,
     dump: &'a Path,
 ) -> Contest<'a> {
     let rows: Arc<[Row]> = rows(frames).into();
     let units = rows.len() as u64;
-    let mut count = 0;
-    let almanac = move || {
-        count += 1;
+    let almanac = move |settings: &'a Settings, who: &'static str, count: u32| {
         runtime.block_on(async {
             // A database of its own: what the last round left would be duplicates.
-            let name = format!("bench_{}_{count}", std::process::id());
+            let name = format!("bench_{who}_{count}");
             server.connect_or_create(&name).await.expect("a database can be made").close().await.ok();
             let db = db::open(&Target::Url(server.url(&name)), 10).await.expect("the new database opens");
             db.migrate().await.expect("an empty database can be migrated");
@@ -179,6 +181,14 @@ fn to_postgres<'a>(
             (u64::try_from(kept).expect("a count is not negative"), cost)
         })
     };
+    let contender = |name, settings: &'a Settings, who| {
+        let mut count = 0;
+        let run = move || {
+            count += 1;
+            almanac(settings, who, count)
+        };
+        Contender { name, run: Box::new(run) as Box<dyn FnMut() -> (u64, Cost)> }
+    };
     let yardstick = |name, how: How| {
         let rows = rows.clone();
         let run = move || runtime.block_on(write_bare(server, &rows, how));
@@ -191,7 +201,8 @@ fn to_postgres<'a>(
         units,
         rounds: 5,
         contenders: vec![
-            Contender { name: "Almanac: decoded, logged, folded, indexed", run: Box::new(almanac) },
+            contender("Almanac: decoded, fully verified, logged, folded, indexed", verifying, "verified"),
+            contender("the same, nothing verified", settings, "trusting"),
             yardstick("the decoded records into one bare table, COPY", How::Copy),
             yardstick("the decoded records into one bare table, UNNEST", How::Unnest),
             yardstick("the decoded records into one bare table, row by row", How::RowByRow),

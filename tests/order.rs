@@ -191,7 +191,7 @@ async fn outcomes_of(seed: u64) -> (Outcome, Outcome) {
         take_in(db.db(), deliveries.drain(..life).collect()).await;
     }
     let live = outcome(db.pool()).await;
-    rebuild(&mut db.db().connect().await.unwrap(), |_, _| {}).await.unwrap();
+    rebuild(db.db(), |_| {}).await.unwrap();
     (live, outcome(db.pool()).await)
 }
 

@@ -6,7 +6,8 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::flags::Global;
 use super::table::print_json;
-use crate::{projection, service};
+use crate::projection::{self, RebuildProgress};
+use crate::service;
 
 #[derive(clap::Args)]
 pub(super) struct RebuildArgs {
@@ -21,14 +22,20 @@ pub(super) async fn run(global: &Global, args: RebuildArgs) -> anyhow::Result<()
     let started = Instant::now();
     let bar = ProgressBar::new(0)
         .with_style(ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} events, {per_sec}, {eta} left")?);
-    let mut connection = db.connect().await?;
-    let report = projection::rebuild(&mut connection, |position, head| {
-        bar.set_length(head.unsigned_abs());
-        bar.set_position(position.unsigned_abs());
+    let indexing = ProgressStyle::with_template("{bar:40} {pos}/{len} indices, {elapsed} so far")?;
+    let report = projection::rebuild(&db, |progress| match progress {
+        RebuildProgress::Folded { events, of } => {
+            bar.set_length(of);
+            bar.set_position(events);
+        }
+        RebuildProgress::Indexed { indices, of } => {
+            bar.set_style(indexing.clone());
+            bar.set_length(of as u64);
+            bar.set_position(indices as u64);
+        }
     })
     .await;
     bar.finish_and_clear();
-    drop(connection);
     db.close().await;
     let report = report?;
     let seconds = started.elapsed().as_secs_f64();

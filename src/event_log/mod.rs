@@ -16,5 +16,5 @@ pub use appender::{Appended, Appender, CursorMark, LogError, Transaction};
 pub use environment::{EnvironmentError, check, stamp, stamped};
 pub use live_records::live_records_without;
 pub use purge::{PurgeEntry, Purged, hold_still, purge, purgeable, purges_of};
-pub use reader::{head, read, records_at};
+pub use reader::{Part, account_bounds, head, of_accounts, read, records_at};
 pub use told::{NewestWords, Told, newest_words, records_of, told_about, told_after, told_at};

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use futures_util::{Stream, StreamExt};
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use crate::event::{
     AccountStatus, Body, Decision, Did, Event, Handle, ListChange, Logged, Nsid, OriginRule, Position, Rev, Rkey,
@@ -52,6 +53,65 @@ pub async fn records_at(
             .fetch_all(connection)
             .await?;
     Ok(rows.into_iter().map(|(position, record)| (position, record.into())).collect())
+}
+
+/// Which events of an account are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// What is about the account, and the records of this collection.
+    Collection(&'a str),
+    /// What is about the account, and the records of every other collection.
+    Others(&'a str),
+}
+
+/// The events up to `last` of the accounts from `from` on and before `to`, those of one account together; in no order
+/// beside that. They come as fast as they are taken, so none wait in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn of_accounts<'c>(
+    connection: &'c mut PgConnection,
+    (from, to): (&'c str, Option<&'c str>),
+    last: Position,
+    part: Part<'c>,
+) -> impl Stream<Item = Result<Logged, sqlx::Error>> + Send + 'c {
+    const WANTED: &str =
+        "select position, kind, did, collection, rkey, rev, cid, record, active, status, handle, event_time, seq,
+             seen_at, origin_rule, detail
+         from log.event where did >= $1 and ($2::text is null or did < $2) and position <= $3";
+    let (collection, condition) = match part {
+        Part::Collection(name) => (name, "collection is null or collection = $4"),
+        Part::Others(name) => (name, "collection is null or collection <> $4"),
+    };
+    let statement = AssertSqlSafe(format!("{WANTED} and ({condition}) order by did"));
+    let rows = sqlx::query(statement).bind(from).bind(to).bind(last).bind(collection).fetch(connection);
+    rows.map(|row| logged(&row?))
+}
+
+/// DIDs that part the accounts of the log into pieces of about `events` events each, in order. None when all of it is one.
+pub async fn account_bounds(
+    connection: &mut PgConnection,
+    last: Position,
+    events: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    let pieces = last / events.max(1);
+    if pieces < 1 {
+        return Ok(Vec::new());
+    }
+    // A sample of the table's pages tells well enough; a few hundred rows for each piece.
+    let share = (pieces as f64 * 50_000.0 / last.max(1) as f64).clamp(0.1, 100.0);
+    let bounds: Option<Vec<Option<String>>> = sqlx::query_scalar(
+        "select percentile_disc((select array_agg(n::float8 / ($1 + 1)) from generate_series(1, $1) as n))
+             within group (order by did)
+         from log.event tablesample system ($2)",
+    )
+    .bind(pieces)
+    .bind(share)
+    .fetch_one(connection)
+    .await?;
+    let mut bounds: Vec<String> = bounds.unwrap_or_default().into_iter().flatten().collect();
+    bounds.dedup();
+    Ok(bounds)
 }
 
 fn logged(row: &PgRow) -> Result<Logged, sqlx::Error> {

@@ -13,6 +13,7 @@ use crate::filter::{self, DropReason, Policy, Verdict};
 use crate::source::backfill::Reason as JobReason;
 use crate::source::gap::{CursorStep, GapWatch, Resumes};
 
+use super::ahead::Ahead;
 use super::batch::Batch;
 use super::held::Holding;
 use super::known::{Hosting, Known, KnownRepos, RepoState};
@@ -56,12 +57,13 @@ pub struct Judge {
     gaps: GapWatch,
     pub(super) directory: Box<str>,
     pub(super) space: Arc<Space>,
+    pub(super) ahead: Ahead,
     /// What became of everything so far.
     pub tally: Tally,
 }
 
 /// The key to check a frame with.
-enum Key {
+pub(super) enum Key {
     /// Nothing is checked.
     Unneeded,
     This(Arc<PublicKey>),
@@ -79,7 +81,8 @@ impl Judge {
         range: Option<SeqRange>,
     ) -> Self {
         let (gaps, directory) = (GapWatch::new(resumes), "directory".into());
-        Judge { known, trust, holding, range, gaps, directory, space: Arc::default(), tally: Tally::default() }
+        let (space, ahead, tally) = (Arc::default(), Ahead::default(), Tally::default());
+        Judge { known, trust, holding, range, gaps, directory, space, ahead, tally }
     }
 
     /// Bounds what quarantine takes of the disk; without this nothing does.
@@ -107,6 +110,7 @@ impl Judge {
     /// Judges one delivery and notes in `batch` what is to be written. The host's word, if the frame is one.
     pub fn judge(&mut self, policy: &Policy, delivery: &Delivery, batch: &mut Batch) -> Option<HostWord> {
         self.tally.frame(delivery.frame.len());
+        self.ahead.turn();
         let outline = match decode::outline(&delivery.frame) {
             Ok(outline) => outline,
             Err(reject) => {
@@ -149,9 +153,7 @@ impl Judge {
         pass: Pass,
         batch: &mut Batch,
     ) -> Result<Option<HostWord>, Reject> {
-        if let (Some(range), Some(seq)) = (&self.range, outline.seq)
-            && !range.contains(&seq)
-        {
+        if !self.is_asked_for(outline.seq) {
             self.tally.dropped(DropReason::SeqRange);
             return Ok(None);
         }
@@ -177,7 +179,7 @@ impl Judge {
                     return Ok(None);
                 }
                 let waits = pass == Pass::First && !matches!(decision.standing, Standing::Kept(_));
-                let message = if waits { None } else { self.verified(delivery, outline, pass, wanted)? };
+                let message = if waits { None } else { self.verified(delivery, outline, pass, verdict, wanted)? };
                 match message {
                     Some(message) => message,
                     None => {
@@ -236,6 +238,7 @@ impl Judge {
         delivery: &Delivery,
         outline: &Outline<'_>,
         pass: Pass,
+        verdict: Verdict,
         wanted: impl Fn(&str) -> bool + Copy,
     ) -> Result<Option<Message>, Reject> {
         if pass == Pass::First && self.known.get(outline.did).is_some_and(|known| known.waiting.is_some()) {
@@ -249,8 +252,12 @@ impl Judge {
             Err(_) if pass == Pass::First && self.trust.asks() => return Ok(None),
             Err(reject) => return Err(reject),
         };
-        let checks = Checks { level: self.trust.level(), key: Some(&key), now: Some(delivery.seen_at) };
-        match decode::decode(&delivery.frame, outline, wanted, &checks) {
+        let ahead = if pass == Pass::First { self.ahead.take(&key, verdict) } else { None };
+        let verified = ahead.unwrap_or_else(|| {
+            let checks = Checks { level: self.trust.level(), key: Some(&key), now: Some(delivery.seen_at) };
+            decode::decode(&delivery.frame, outline, wanted, &checks)
+        });
+        match verified {
             Err(reject) if reject.reason == Reason::BadSignature && pass == Pass::First && self.trust.asks() => {
                 Ok(None)
             }
@@ -258,7 +265,15 @@ impl Judge {
         }
     }
 
-    fn key(&self, did: &str) -> Result<Key, Reject> {
+    /// Whether a frame with this number is to be looked at.
+    pub(super) fn is_asked_for(&self, seq: Option<Seq>) -> bool {
+        match (&self.range, seq) {
+            (Some(range), Some(seq)) => range.contains(&seq),
+            _ => true,
+        }
+    }
+
+    pub(super) fn key(&self, did: &str) -> Result<Key, Reject> {
         let who = match &self.trust {
             Trust::Unverified => return Ok(Key::Unneeded),
             Trust::Given { who, .. } => {

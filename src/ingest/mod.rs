@@ -11,6 +11,7 @@
 //! the log; [`Identifier`] looks up the documents of accounts whose frames wait; `resync` compares repositories with their
 //! hosts.
 
+mod ahead;
 mod batch;
 mod bystander;
 mod findings;

@@ -145,6 +145,7 @@ impl Ingest {
                         delivering = false;
                     }
                     let policy = policy.load();
+                    judge.look_ahead(&policy, &taken);
                     for delivery in taken.drain(..) {
                         if let Some(word) = judge.judge(&policy, &delivery, &mut batch) {
                             on_host_word(word);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sqlx::PgConnection;
 
 use super::rows::{Shown, show, uri_of};
+use super::settle::Touched;
 use super::{load, write};
 use crate::calendar::{AccountState, RecordKey};
 use crate::event::{Body, Did, Logged, Position};
@@ -41,12 +42,13 @@ pub(super) async fn fold(connection: &mut PgConnection, events: &[Logged]) -> Re
         })
         .map(|(did, _)| *did)
         .collect();
-    let mut touched =
-        write::remove_all_of(connection, &whole.iter().map(|did| did.as_str()).collect::<Vec<_>>()).await?;
+    let mut touched = Touched::default();
+    let dids: Vec<&str> = whole.iter().map(|did| did.as_str()).collect();
+    write::remove_all_of(connection, &dids, &mut touched).await?;
     for did in whole {
         let account = &state.accounts[did];
         if !account.hidden() {
-            touched.extend(refresh(connection, did, account).await?);
+            refresh(connection, did, account, &mut touched).await?;
         }
     }
 
@@ -67,10 +69,9 @@ pub(super) async fn fold(connection: &mut PgConnection, events: &[Logged]) -> Re
             None => removed.push(uri_of(key)),
         }
     }
-    touched.extend(removed.iter().cloned());
-    touched.extend(write::remove(connection, &removed).await?);
-    touched.extend(write::show(connection, &shown).await?);
-    write::recount(connection, &touched).await
+    write::remove(connection, &removed, &mut touched).await?;
+    write::show(connection, &shown, &mut touched).await?;
+    touched.settle(connection).await
 }
 
 /// Writes all live rows of one account anew, from the log.
@@ -78,12 +79,12 @@ async fn refresh(
     connection: &mut PgConnection,
     did: &Did,
     account: &AccountState,
-) -> Result<HashSet<String>, sqlx::Error> {
-    let mut touched = HashSet::new();
+    touched: &mut Touched,
+) -> Result<(), sqlx::Error> {
     let mut after: Option<RecordKey> = None;
     loop {
         let words = load::words_of(connection, did, after.as_ref(), REFRESH_WORDS).await?;
-        let Some((last, _)) = words.last() else { return Ok(touched) };
+        let Some((last, _)) = words.last() else { return Ok(()) };
         after = Some(last.clone());
         let live: Vec<_> = words.iter().filter(|(_, word)| account.has_live(word)).collect();
         let positions: Vec<Position> = live.iter().map(|(_, word)| word.position).collect();
@@ -92,6 +93,6 @@ async fn refresh(
             .iter()
             .filter_map(|(key, word)| records.get(&word.position).and_then(|record| show(key, word, record)))
             .collect();
-        touched.extend(write::show(connection, &shown).await?);
+        write::show(connection, &shown, touched).await?;
     }
 }

@@ -12,11 +12,12 @@ mod projector;
 pub mod query;
 mod rebuild;
 mod rows;
+mod settle;
 mod trace;
 mod write;
 
 pub use checksum::checksum;
 pub use deleted::{deleted_accounts, is_deleted};
 pub use projector::{ProjectionError, Projector, checkpoint, register_metrics};
-pub use rebuild::{RebuildReport, rebuild};
+pub use rebuild::{RebuildProgress, RebuildReport, rebuild};
 pub use trace::{Trace, TraceWord, trace};

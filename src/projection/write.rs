@@ -1,12 +1,11 @@
 //! Writing rows, many at a time. Table names are unqualified: the transaction's search path says whether the shown tables
 //! are meant or the copies that a rebuild fills.
 
-use std::collections::HashSet;
-
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::rows::Shown;
+use super::settle::Touched;
 use crate::calendar::{AccountState, EventView, RecordKey, RsvpView, View, Word};
 use crate::event::Did;
 use crate::event::Refusal;
@@ -71,28 +70,34 @@ pub(super) async fn accounts(
     Ok(())
 }
 
-/// Removes the rows of records by address. Returns the events that RSVPs among them answered to.
-pub(super) async fn remove(connection: &mut PgConnection, uris: &[String]) -> Result<HashSet<String>, sqlx::Error> {
+/// Removes the rows of records by address.
+pub(super) async fn remove(
+    connection: &mut PgConnection,
+    uris: &[String],
+    touched: &mut Touched,
+) -> Result<(), sqlx::Error> {
     if uris.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(());
     }
     sqlx::query("delete from event_locations where uri = any($1)").bind(uris).execute(&mut *connection).await?;
-    sqlx::query("delete from events where uri = any($1)").bind(uris).execute(&mut *connection).await?;
-    let subjects: Vec<Option<String>> =
-        sqlx::query_scalar("delete from rsvps where uri = any($1) returning subject_uri")
-            .bind(uris)
-            .fetch_all(connection)
-            .await?;
-    Ok(subjects.into_iter().flatten().collect())
+    let events: Vec<String> = sqlx::query_scalar("delete from events where uri = any($1) returning uri")
+        .bind(uris)
+        .fetch_all(&mut *connection)
+        .await?;
+    touched.events.extend(events);
+    let answers = "delete from rsvps where uri = any($1) returning subject_uri, did, status, effective";
+    touched.gone(sqlx::query_as(answers).bind(uris).fetch_all(connection).await?);
+    Ok(())
 }
 
-/// Removes every row of these accounts. Returns the events that were touched by it: theirs, and those they answered to.
+/// Removes every row of these accounts.
 pub(super) async fn remove_all_of(
     connection: &mut PgConnection,
     dids: &[&str],
-) -> Result<HashSet<String>, sqlx::Error> {
+    touched: &mut Touched,
+) -> Result<(), sqlx::Error> {
     if dids.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(());
     }
     sqlx::query("delete from event_locations where uri in (select uri from events where did = any($1))")
         .bind(dids)
@@ -102,25 +107,26 @@ pub(super) async fn remove_all_of(
         .bind(dids)
         .fetch_all(&mut *connection)
         .await?;
-    let subjects: Vec<Option<String>> =
-        sqlx::query_scalar("delete from rsvps where did = any($1) returning subject_uri")
-            .bind(dids)
-            .fetch_all(connection)
-            .await?;
-    Ok(events.into_iter().chain(subjects.into_iter().flatten()).collect())
+    touched.events.extend(events);
+    let answers = "delete from rsvps where did = any($1) returning subject_uri, did, status, effective";
+    touched.gone(sqlx::query_as(answers).bind(dids).fetch_all(connection).await?);
+    Ok(())
 }
 
-/// Writes the rows of live records. Returns the events touched: those written, and those answered to, before and after.
-pub(super) async fn show(connection: &mut PgConnection, shown: &[Shown]) -> Result<HashSet<String>, sqlx::Error> {
+/// Writes the rows of live records.
+pub(super) async fn show(
+    connection: &mut PgConnection,
+    shown: &[Shown],
+    touched: &mut Touched,
+) -> Result<(), sqlx::Error> {
     let events: Vec<(&Shown, &EventView)> =
         shown.iter().filter_map(|s| if let View::Event(view) = &s.view { Some((s, view)) } else { None }).collect();
     let rsvps: Vec<(&Shown, &RsvpView)> =
         shown.iter().filter_map(|s| if let View::Rsvp(view) = &s.view { Some((s, view)) } else { None }).collect();
-    let mut touched: HashSet<String> = events.iter().map(|(s, _)| s.uri.clone()).collect();
+    touched.events.extend(events.iter().map(|(s, _)| s.uri.clone()));
     show_events(connection, &events).await?;
     show_locations(connection, &events).await?;
-    touched.extend(show_rsvps(connection, &rsvps).await?);
-    Ok(touched)
+    show_rsvps(connection, &rsvps, touched).await
 }
 
 fn json(value: &impl serde::Serialize) -> Value {
@@ -215,55 +221,32 @@ async fn show_locations(connection: &mut PgConnection, events: &[(&Shown, &Event
 async fn show_rsvps(
     connection: &mut PgConnection,
     rsvps: &[(&Shown, &RsvpView)],
-) -> Result<HashSet<String>, sqlx::Error> {
+    touched: &mut Touched,
+) -> Result<(), sqlx::Error> {
     if rsvps.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let uris: Vec<&str> = rsvps.iter().map(|(s, _)| s.uri.as_str()).collect();
-    // An RSVP may be changed to answer to another event: the old one's counts change too.
-    let before: Vec<Option<String>> = sqlx::query_scalar("select subject_uri from rsvps where uri = any($1)")
-        .bind(&uris)
-        .fetch_all(&mut *connection)
-        .await?;
-    let subjects: Vec<Option<String>> =
-        rsvps.iter().map(|(_, v)| v.subject_uri.as_ref().map(|uri| uri.to_string())).collect();
-    sqlx::query(
-        "insert into rsvps
-             (uri, did, rkey, cid, rev, subject_uri, subject_cid, status, created_at, decided_at, record, problems)
-         select * from unnest(
-             $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-             $9::timestamptz[], $10::timestamptz[], $11::jsonb[], $12::jsonb[]
-         )
-         on conflict (uri) do update set
-             cid = excluded.cid, rev = excluded.rev, subject_uri = excluded.subject_uri,
-             subject_cid = excluded.subject_cid, subject_stale = null, status = excluded.status,
-             created_at = excluded.created_at, decided_at = excluded.decided_at, effective = false,
-             record = excluded.record, problems = excluded.problems, indexed_at = now()",
-    )
-    .bind(&uris)
-    .bind(rsvps.iter().map(|(s, _)| s.key.did.as_str()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(s, _)| s.key.rkey.as_str()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(s, _)| s.cid.to_string()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(s, _)| s.rev.as_str()).collect::<Vec<_>>())
-    .bind(&subjects)
-    .bind(rsvps.iter().map(|(_, v)| v.subject_cid.as_deref()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(_, v)| v.status.as_deref()).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(_, v)| v.created_at).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(_, v)| v.decided_at).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(s, _)| &s.record).collect::<Vec<_>>())
-    .bind(rsvps.iter().map(|(_, v)| json(&v.problems)).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(before.into_iter().chain(subjects).flatten().collect())
-}
-
-/// Brings what hangs on whole events up to date: which RSVP of an account counts, whether its pin is stale, the counts.
-pub(super) async fn recount(connection: &mut PgConnection, touched: &HashSet<String>) -> Result<(), sqlx::Error> {
-    if touched.is_empty() {
         return Ok(());
     }
-    let touched: Vec<&str> = touched.iter().map(String::as_str).collect();
-    sqlx::query(include_str!("settle_rsvps.sql")).bind(&touched).execute(&mut *connection).await?;
-    sqlx::query(include_str!("count_rsvps.sql")).bind(&touched).execute(connection).await?;
+    let uris: Vec<&str> = rsvps.iter().map(|(s, _)| s.uri.as_str()).collect();
+    // What they were before goes: an RSVP may be changed to answer to another event, or otherwise.
+    let before = "select subject_uri, did, status, effective from rsvps where uri = any($1)";
+    touched.gone(sqlx::query_as(before).bind(&uris).fetch_all(&mut *connection).await?);
+    let subjects: Vec<Option<String>> =
+        rsvps.iter().map(|(_, v)| v.subject_uri.as_ref().map(|uri| uri.to_string())).collect();
+    let now = sqlx::query_as(include_str!("show_rsvps.sql"))
+        .bind(&uris)
+        .bind(rsvps.iter().map(|(s, _)| s.key.did.as_str()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(s, _)| s.key.rkey.as_str()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(s, _)| s.cid.to_string()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(s, _)| s.rev.as_str()).collect::<Vec<_>>())
+        .bind(&subjects)
+        .bind(rsvps.iter().map(|(_, v)| v.subject_cid.as_deref()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(_, v)| v.status.as_deref()).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(_, v)| v.created_at).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(_, v)| v.decided_at).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(s, _)| &s.record).collect::<Vec<_>>())
+        .bind(rsvps.iter().map(|(_, v)| json(&v.problems)).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    touched.come(now);
     Ok(())
 }

@@ -1,0 +1,208 @@
+//! Folding the whole log into new tables beside the old, and exchanging them.
+//!
+//! The new tables are copies of the old ones' definitions in schema `calendar_next`. They are filled without indices, account
+//! by account and over several connections, from the log as it ended when the rebuild began; then the indices are made, and
+//! what was appended meanwhile is folded as the projector does it. Readers see the old tables until the exchange, which is one
+//! short transaction: it waits for the fold under way, folds what is still missing, and renames. The old tables are dropped
+//! after it, each by itself: dropping them together would deadlock with readers that join them.
+
+mod load;
+mod rows;
+mod tables;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::{Connection, PgConnection};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::projector::{ProjectionError, step};
+use crate::db::Db;
+use crate::event::Position;
+use crate::event_log;
+use crate::telemetry::crash_point;
+use load::{Loader, Pass, Piece};
+
+/// Pieces that the log is loaded in are about this large: the server sorts each in memory.
+const PIECE_EVENTS: i64 = 30_000;
+/// More workers than this would take the server from everybody else.
+const WORKERS_MAX: usize = 4;
+/// What the loading connections need beside what every connection has. Nothing is lost when commits do not wait for the
+/// disk: the exchange does, and what comes before it is thrown away if that does not happen.
+const LOADING: &str = "set synchronous_commit = off; set search_path = calendar_next; set work_mem = '32MB'; \
+     set maintenance_work_mem = '128MB'; set max_parallel_workers_per_gather = 0; \
+     set max_parallel_maintenance_workers = 0";
+
+/// What a rebuild did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebuildReport {
+    /// Events folded.
+    pub events: u64,
+    /// The position that the new tables show.
+    pub position: Position,
+}
+
+/// How far a rebuild is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RebuildProgress {
+    /// So many of the log's events are folded.
+    Folded {
+        /// How many.
+        events: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// So many indices are made.
+    Indexed {
+        /// How many.
+        indices: usize,
+        /// Of how many.
+        of: usize,
+    },
+}
+
+/// Rebuilds the index. Nobody else may rebuild meanwhile; a `serve` may go on.
+///
+/// Takes one connection, and for each of up to four workers two more. Memory: some megabytes for each worker, and the words
+/// and RSVPs of one account; the server sorts in at most 128 MB for each.
+///
+/// # Errors
+/// As the projector's. The old tables stay as they were.
+pub async fn rebuild(db: &Db, mut progress: impl FnMut(RebuildProgress)) -> Result<RebuildReport, ProjectionError> {
+    let connection = &mut connect(db).await?;
+    tables::drop_old(connection).await?;
+    tables::prepare(connection).await?;
+    let head = event_log::head(connection).await?;
+    let mut events = load_all(db, connection, head, &mut progress).await?;
+    // From here on `head` is what the new tables show.
+    sqlx::query("update calendar_next.checkpoint set position = $1").bind(head).execute(&mut *connection).await?;
+    sqlx::query("analyze calendar_next.events, calendar_next.rsvps, calendar_next.words, calendar_next.rsvp_counts")
+        .execute(&mut *connection)
+        .await?;
+    loop {
+        let folded = step(connection, "calendar_next").await?;
+        if folded == 0 {
+            break;
+        }
+        events += folded as u64;
+        progress(RebuildProgress::Folded { events, of: event_log::head(connection).await?.unsigned_abs() });
+    }
+    let mut tx = connection.begin().await?;
+    // The projector takes this row first of all: from here on the old tables stand still.
+    sqlx::query("select position from calendar.checkpoint for update").execute(&mut *tx).await?;
+    loop {
+        let folded = step(&mut tx, "calendar_next").await?;
+        if folded == 0 {
+            break;
+        }
+        events += folded as u64;
+    }
+    let position: Position =
+        sqlx::query_scalar("select position from calendar_next.checkpoint").fetch_one(&mut *tx).await?;
+    tables::exchange(&mut tx).await?;
+    crash_point("rebuild before exchange");
+    tx.commit().await?;
+    crash_point("rebuild after exchange");
+    tables::drop_old(connection).await?;
+    Ok(RebuildReport { events, position })
+}
+
+async fn connect(db: &Db) -> Result<PgConnection, sqlx::Error> {
+    db.connect().await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))
+}
+
+async fn connect_to_load(db: &Db) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = connect(db).await?;
+    sqlx::raw_sql(LOADING).execute(&mut connection).await?;
+    Ok(connection)
+}
+
+/// Fills the new tables from the log up to `last`, and makes their indices. How many events that was.
+async fn load_all(
+    db: &Db,
+    connection: &mut PgConnection,
+    last: Position,
+    progress: &mut impl FnMut(RebuildProgress),
+) -> Result<u64, ProjectionError> {
+    let of = last.unsigned_abs();
+    progress(RebuildProgress::Folded { events: 0, of });
+    let indices = tables::indices(connection).await?;
+    let (of_events, mut others): (Vec<_>, Vec<_>) = indices.into_iter().partition(|index| index.is_key_of("events"));
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(WORKERS_MAX);
+    // A short log is shared out as well.
+    let piece = PIECE_EVENTS.min(last / workers as i64).max(1);
+    let bounds = event_log::account_bounds(connection, last, piece).await?;
+    let froms = std::iter::once(String::new()).chain(bounds.iter().cloned());
+    let tos = bounds.iter().cloned().map(Some).chain([None]);
+    let pieces: Vec<Piece> = froms.zip(tos).map(|(from, to)| Piece { from, to }).collect();
+    let mut loaders = Vec::new();
+    let (folded, mut told) = mpsc::unbounded_channel();
+    for _ in 0..workers.min(pieces.len()) {
+        let (reader, writer) = (connect_to_load(db).await?, connect_to_load(db).await?);
+        loaders.push(Loader { reader, writer, last, folded: folded.clone() });
+    }
+    drop(folded);
+    let mut events = 0;
+    for pass in [Pass::Events, Pass::Others] {
+        let queue = Arc::new(Mutex::new(VecDeque::from(pieces.clone())));
+        let mut tasks = JoinSet::new();
+        for mut loader in loaders.drain(..) {
+            let queue = queue.clone();
+            tasks.spawn(async move {
+                loop {
+                    let piece = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some(piece) = piece else { return Ok(loader) };
+                    loader.load(&piece, pass).await?;
+                }
+            });
+        }
+        loop {
+            tokio::select! {
+                Some(more) = told.recv() => {
+                    events += more;
+                    progress(RebuildProgress::Folded { events, of });
+                }
+                ended = tasks.join_next() => match ended {
+                    Some(ended) => loaders.push(ended.map_err(broken)?.map_err(ProjectionError::Database)?),
+                    None => break,
+                }
+            }
+        }
+        if pass == Pass::Events {
+            for index in &of_events {
+                index.make(connection).await?;
+            }
+        }
+    }
+    while let Ok(more) = told.try_recv() {
+        events += more;
+    }
+    tables::fill_rest(connection).await?;
+    let all: Vec<_> = of_events.iter().chain(&others).cloned().collect();
+    let count = all.len();
+    let mut made = of_events.len();
+    progress(RebuildProgress::Indexed { indices: made, of: count });
+    let mut connections: Vec<PgConnection> =
+        loaders.into_iter().flat_map(|loader| [loader.reader, loader.writer]).take(workers).collect();
+    let mut tasks = JoinSet::new();
+    // The large ones come first, so that no worker is left with one of them at the end.
+    others.sort_by_key(|index| std::cmp::Reverse(index.weight()));
+    let mut waiting = VecDeque::from(others);
+    loop {
+        while let Some(mut connection) = connections.pop() {
+            let Some(index) = waiting.pop_front() else { break };
+            tasks.spawn(async move { index.make(&mut connection).await.map(|()| connection) });
+        }
+        let Some(ended) = tasks.join_next().await else { break };
+        connections.push(ended.map_err(broken)??);
+        made += 1;
+        progress(RebuildProgress::Indexed { indices: made, of: count });
+    }
+    tables::constrain(connection, &all).await?;
+    Ok(events)
+}
+
+fn broken(error: tokio::task::JoinError) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::other(error))
+}
