@@ -33,6 +33,7 @@ mod publish;
 mod real_parts;
 mod replay;
 mod report;
+mod websocket;
 
 use fixture::Scale;
 
@@ -64,6 +65,7 @@ fn main() {
     decode::run(scale, &chosen, &mut results);
     let memory = lists::run(scale, &chosen, &mut results);
     replay::run(scale, &chosen, &mut results);
+    websocket::run(scale, &chosen, &mut results);
     let backfilled = backfill::run(scale, &chosen);
     let published = publish::run(scale, &chosen);
     report::print(scale, &results, memory.as_ref(), backfilled.as_ref(), published.as_ref());
