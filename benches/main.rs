@@ -43,6 +43,7 @@ mod results;
 #[path = "../tests/support/serve.rs"]
 mod serve;
 mod targets;
+mod websocket;
 
 use fixture::Scale;
 
@@ -85,6 +86,7 @@ fn main() {
     found.memory = lists::run(scale, &chosen, results);
     replay::run(scale, &chosen, results);
     rebuild::run(scale, &chosen, results);
+    websocket::run(scale, &chosen, results);
     found.backfilled = backfill::run(scale, &chosen);
     found.published = publish::run(scale, &chosen);
     found.live = live::run(scale, &chosen);

@@ -10,7 +10,6 @@ use almanac::event::{Cid, Environment};
 use almanac::{event_log, projection};
 use chrono::Utc;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
 use sqlx::postgres::PgPoolCopyExt;
 
 use crate::replay::run_sql;
@@ -30,7 +29,7 @@ pub fn rows(events: usize) -> usize {
 /// Migrates the database at `url`, writes `events` events and half as many RSVPs into its log, and folds them.
 pub async fn fill(url: &db::DatabaseUrl, environment: &str, events: usize) {
     eprintln!("growth: filling an index of {events} events");
-    let db = db::open(&Target::Url(url.clone()), 2).await.expect("the new database opens");
+    let db = db::open(&Target::Url(url.clone()), 10).await.expect("the new database opens");
     db.migrate().await.expect("an empty database can be migrated");
     let environment = Environment::parse(environment).expect("a literal that is a name");
     event_log::stamp(db.pool(), &environment).await.expect("an empty database has no environment");
@@ -57,20 +56,11 @@ pub async fn fill(url: &db::DatabaseUrl, environment: &str, events: usize) {
     copy.finish().await.expect("COPY ends");
     let mut connection = db.connect().await.expect("the database answers");
     run_sql(&mut connection, format!("update log.head set position = {position}")).await;
-    fold(&mut connection).await;
+    projection::rebuild(&db, |_| {}).await.expect("a log of ours is folded");
     // Each by itself: in a transaction there is no VACUUM.
     run_sql(&mut connection, "vacuum analyze".to_owned()).await;
     run_sql(&mut connection, "checkpoint".to_owned()).await;
     db.close().await;
-}
-
-async fn fold(connection: &mut PgConnection) {
-    let folded = projection::rebuild(connection, |position, head| {
-        if position % 100_000 == 0 {
-            eprintln!("growth: folded {position} of {head}");
-        }
-    });
-    folded.await.expect("a log of ours is folded");
 }
 
 struct Maker {

@@ -9,9 +9,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::judge::{Judge, Key};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
 use crate::decode::{self, Checks, Kind, Level, Message, Outline, PublicKey, Reject};
-use crate::event::Delivery;
 use crate::filter::{self, Policy, Verdict};
+use crate::source::Parcel;
 
 /// Fewer than this among the frames taken together are verified in their turn: so it is with a whole network's stream, and
 /// looking at its frames twice would cost more than it brings.
@@ -50,9 +53,9 @@ impl Ahead {
 }
 
 impl Judge {
-    /// Verifies what of these deliveries will have to be, if there is likely to be much of it. They must be judged next, all
-    /// of them, in this order and under this policy.
-    pub(super) fn look_ahead(&mut self, policy: &Policy, deliveries: &[Delivery]) {
+    /// Verifies what of these frames will have to be, if there is likely to be much of it. They must be judged next, all of
+    /// them, in this order and under this policy.
+    pub(super) fn look_ahead(&mut self, policy: &Policy, parcels: &[Parcel]) {
         let often = std::mem::take(&mut self.ahead.keyed) >= WORTH;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         self.ahead.proven.clear();
@@ -60,9 +63,10 @@ impl Judge {
             return;
         }
         let level = self.trust.level();
-        let mut todo: Vec<(usize, Todo<'_>)> = Vec::with_capacity(deliveries.len());
-        for (place, delivery) in deliveries.iter().enumerate() {
-            let Ok(outline) = decode::outline(&delivery.frame) else { continue };
+        let count = parcels.iter().map(Parcel::len).sum();
+        let mut todo: Vec<(usize, Todo<'_>)> = Vec::with_capacity(count);
+        for (place, (frame, seen_at)) in parcels.iter().flat_map(Parcel::frames).enumerate() {
+            let Ok(outline) = decode::outline(frame) else { continue };
             if !matches!(outline.kind, Kind::Commit | Kind::Sync) || !self.is_asked_for(outline.seq) {
                 continue;
             }
@@ -72,10 +76,10 @@ impl Judge {
                 continue;
             };
             let Ok(Key::This(key)) = self.key(outline.did) else { continue };
-            todo.push((place, Todo { delivery, outline, key, verdict }));
+            todo.push((place, Todo { frame, seen_at, outline, key, verdict }));
         }
         let mut proven: Vec<Option<Proven>> = Vec::new();
-        proven.resize_with(deliveries.len(), || None);
+        proven.resize_with(count, || None);
         std::thread::scope(|scope| {
             let share = todo.len().div_ceil(cores).max(1);
             let mut shares = todo.chunks(share).map(|share| {
@@ -95,7 +99,8 @@ impl Judge {
 }
 
 struct Todo<'a> {
-    delivery: &'a Delivery,
+    frame: &'a Bytes,
+    seen_at: DateTime<Utc>,
     outline: Outline<'a>,
     key: Arc<PublicKey>,
     verdict: Verdict,
@@ -104,8 +109,8 @@ struct Todo<'a> {
 impl Todo<'_> {
     fn prove(&self, policy: &Policy, level: Level) -> Proven {
         let wanted = |collection: &str| self.verdict == Verdict::Keep && policy.collections.contains(collection);
-        let checks = Checks { level, key: Some(&self.key), now: Some(self.delivery.seen_at) };
-        let message = decode::decode(&self.delivery.frame, &self.outline, wanted, &checks);
+        let checks = Checks { level, key: Some(&self.key), now: Some(self.seen_at) };
+        let message = decode::decode(self.frame, &self.outline, wanted, &checks);
         Proven { key: self.key.clone(), verdict: self.verdict, message }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::decode::{outline, parse_time};
+use crate::decode::parse_time;
 use crate::event::{Body, Delivery, Did, Observed, Seq, Upstream};
 use crate::event_log::CursorMark;
 use crate::source::backfill::Reason as JobReason;
@@ -52,8 +52,9 @@ pub struct Batch {
     pub(super) changes: Vec<i64>,
     /// Who waits for this to be written.
     pub(super) acks: Vec<oneshot::Sender<()>>,
-    /// The last frame handled, per upstream that has a cursor.
-    marks: HashMap<Arc<Upstream>, (Seq, Bytes)>,
+    /// The last frame handled, per upstream that has a cursor: as many as there are upstreams, so that looking through them
+    /// costs less than hashing a name.
+    marks: Vec<Mark>,
     bytes: usize,
 }
 
@@ -86,15 +87,17 @@ impl Batch {
 
     /// Notes that a frame is handled. A replay moves no cursor: its frames say nothing about how far the live stream of
     /// the same host is handled, and replaying again is how a replay is resumed.
-    pub(super) fn handled(&mut self, delivery: &Delivery, seq: Seq) {
+    pub(super) fn handled(&mut self, delivery: &Delivery, seq: Seq, time: &str) {
         if !delivery.live {
             return;
         }
-        match self.marks.get_mut(&delivery.upstream) {
-            Some(mark) => *mark = (seq, delivery.frame.clone()),
-            None => {
-                self.marks.insert(delivery.upstream.clone(), (seq, delivery.frame.clone()));
-            }
+        let upstream = &delivery.upstream;
+        let known = self.marks.iter().position(|mark| Arc::ptr_eq(&mark.upstream, upstream));
+        // By value as well: not everybody who makes deliveries shares the upstream's value.
+        let known = known.or_else(|| self.marks.iter().position(|mark| mark.upstream == *upstream));
+        match known {
+            Some(at) => (self.marks[at].seq, self.marks[at].time) = (seq, TimeText::of(time)),
+            None => self.marks.push(Mark { upstream: upstream.clone(), seq, time: TimeText::of(time) }),
         }
     }
 
@@ -128,12 +131,44 @@ impl Batch {
 
     /// Which cursors this batch moves, and how far.
     pub(super) fn cursor_marks(&self) -> Vec<CursorMark> {
-        let mark = |(upstream, (seq, frame)): (&Arc<Upstream>, &(Seq, Bytes))| CursorMark {
-            upstream: upstream.clone(),
-            seq: *seq,
-            event_time: outline(frame).ok().and_then(|outline| parse_time(outline.time)),
+        let mark = |mark: &Mark| CursorMark {
+            upstream: mark.upstream.clone(),
+            seq: mark.seq,
+            event_time: mark.time.read().and_then(parse_time),
         };
         self.marks.iter().map(mark).collect()
+    }
+}
+
+/// How far an upstream is handled.
+struct Mark {
+    upstream: Arc<Upstream>,
+    seq: Seq,
+    time: TimeText,
+}
+
+/// The time that a frame carries, unread: of all frames that move a cursor, only the last one's is ever looked at.
+struct TimeText {
+    length: u8,
+    bytes: [u8; TimeText::MAX],
+}
+
+impl TimeText {
+    /// A datetime has at most this many characters (<https://atproto.com/specs/lexicon#datetime>).
+    const MAX: usize = 64;
+
+    /// What is longer counts as none.
+    fn of(text: &str) -> Self {
+        let mut time = TimeText { length: 0, bytes: [0; Self::MAX] };
+        if let Some(bytes) = time.bytes.get_mut(..text.len()) {
+            bytes.copy_from_slice(text.as_bytes());
+            time.length = u8::try_from(text.len()).expect("it fits into the bytes");
+        }
+        time
+    }
+
+    fn read(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).ok()
     }
 }
 

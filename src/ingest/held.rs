@@ -44,7 +44,9 @@ impl Holding {
         self.frames += 1;
         self.bytes += delivery.frame.len() as u64;
         self.show();
-        batch.hold(self.last, did.clone(), delivery.clone());
+        // A copy: the frame is a piece of the buffer that hundreds were read into, and all of it would wait for the log.
+        let frame = Bytes::copy_from_slice(&delivery.frame);
+        batch.hold(self.last, did.clone(), Delivery { frame, ..delivery.clone() });
     }
 
     pub(super) fn release(&mut self, waiting: &mut Waiting, bytes: usize) {

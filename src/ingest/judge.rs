@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::decode::{self, Chain, Checks, Commit, Head, Kind, Message, Notice, Op, Outline, PublicKey, Reason, Reject};
@@ -127,7 +128,7 @@ impl Judge {
             let heard = self.gaps.frame(delivery, seq, || decode::parse_time(time));
             batch.gaps.extend(heard.gap);
             if heard.cursor == CursorStep::Follow {
-                batch.handled(delivery, seq);
+                batch.handled(delivery, seq, time);
             }
         }
         if let Some(word) = &word {
@@ -528,7 +529,7 @@ pub(super) fn no_handle() -> Handle {
 }
 
 /// The revision of a frame that was decoded before.
-fn rev_of(frame: &bytes::Bytes, outline: &Outline<'_>) -> Option<Rev> {
+fn rev_of(frame: &Bytes, outline: &Outline<'_>) -> Option<Rev> {
     match decode::decode(frame, outline, |_| false, &Checks::NONE) {
         Ok(Message::Commit(commit)) => Some(commit.rev),
         Ok(Message::Sync(sync)) => Some(sync.rev),
@@ -539,7 +540,10 @@ fn rev_of(frame: &bytes::Bytes, outline: &Outline<'_>) -> Option<Rev> {
 fn body_of(op: Op, rev: Rev) -> Body {
     let Op { collection, rkey, record, .. } = op;
     match record {
-        Some(record) => Body::Put { collection, rkey, rev, cid: record.cid, record: record.bytes },
+        // A copy: the frame is a piece of the buffer that hundreds were read into, and all of it would wait for the log.
+        Some(record) => {
+            Body::Put { collection, rkey, rev, cid: record.cid, record: Bytes::copy_from_slice(&record.bytes) }
+        }
         None => Body::Delete { collection, rkey, rev },
     }
 }

@@ -18,15 +18,15 @@ use super::quarantine::{self, Space};
 use super::scope::{self, Cursors};
 use super::{bystander, held, lists, sighting, tally::Tally};
 use crate::db::{Db, SessionId, passes};
-use crate::event::{Body, Delivery, Did, Environment, Position};
+use crate::event::{Body, Did, Environment, Position};
 use crate::event_log::{Appended, Appender, LogError};
 use crate::filter::Policy;
-use crate::source::DeliveryReceiver;
 use crate::source::backfill::{self, JobRequest, Reason as JobReason};
 use crate::source::gap;
+use crate::source::{DeliveryReceiver, Parcel};
 use crate::telemetry::crash_point;
 
-/// How many deliveries are judged between two looks at everything else.
+/// About how many deliveries are judged between two looks at everything else: a parcel more at most.
 const TAKE: usize = 256;
 /// A batch that moves only cursors leaves this often, so that a quiet app never replays days.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ impl Ingest {
         let appending =
             tokio::spawn(append_all(queue, sink, policy.clone(), asks, (verifies_handles, space), position, health));
         let mut batch = Batch::default();
-        let mut taken: Vec<Delivery> = Vec::with_capacity(TAKE);
+        let mut taken: Vec<Parcel> = Vec::new();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut beat_due = false;
@@ -137,20 +137,26 @@ impl Ingest {
                 },
                 // Before deliveries: there are few, each is somebody's wait, and a busy stream would never let them in.
                 found = findings.recv(), if finding && !batch.is_full() => match found {
-                    Some(found) => judge.find(&policy.load(), found, Utc::now(), &mut batch),
+                    Some(found) => {
+                        judge.find(&policy.load(), found, Utc::now(), &mut batch);
+                        judge.tally.publish();
+                    }
                     None => finding = false,
                 },
-                count = deliveries.recv_batch(&mut taken, TAKE), if delivering && !batch.is_full() => {
+                count = deliveries.recv_parcels(&mut taken, TAKE), if delivering && !batch.is_full() => {
                     if count == 0 {
                         delivering = false;
                     }
                     let policy = policy.load();
                     judge.look_ahead(&policy, &taken);
-                    for delivery in taken.drain(..) {
-                        if let Some(word) = judge.judge(&policy, &delivery, &mut batch) {
-                            on_host_word(word);
-                        }
+                    for parcel in taken.drain(..) {
+                        parcel.for_each(|delivery| {
+                            if let Some(word) = judge.judge(&policy, delivery, &mut batch) {
+                                on_host_word(word);
+                            }
+                        });
                     }
+                    judge.tally.publish();
                     cursors.advance(&batch);
                 }
                 _ = heartbeat.tick() => beat_due = true,

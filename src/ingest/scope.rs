@@ -168,7 +168,10 @@ impl Cursors {
         let mut cursors = self.lock();
         for mark in marks {
             let cursor = Cursor { seq: mark.seq, event_time: mark.event_time, judged_at };
-            cursors.insert(mark.upstream.name.clone(), cursor);
+            match cursors.get_mut(&*mark.upstream.name) {
+                Some(known) => *known = cursor,
+                None => drop(cursors.insert(mark.upstream.name.clone(), cursor)),
+            }
         }
     }
 

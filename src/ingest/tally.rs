@@ -28,21 +28,39 @@ pub struct Tally {
     pub quarantined: u64,
     dropped: [u64; DropReason::ALL.len()],
     refused: BTreeMap<Reason, u64>,
-    counters: Counters,
+    frames_counter: Lagging,
+    kept_counter: Lagging,
+    bystanders_counter: Lagging,
+    held_counter: Lagging,
+    dropped_counters: [Lagging; DropReason::ALL.len()],
 }
 
-struct Counters {
-    frames: Counter,
-    kept: Counter,
-    bystanders: Counter,
-    held: Counter,
-    dropped: Vec<Counter>,
+/// A metric that is told once for many frames: an atomic addition for each would cost more than dropping one.
+struct Lagging {
+    counter: Counter,
+    told: u64,
+}
+
+impl Lagging {
+    fn new(counter: Counter) -> Self {
+        Lagging { counter, told: 0 }
+    }
+
+    fn catch_up(&mut self, count: u64) {
+        if count > self.told {
+            self.counter.increment(count - self.told);
+            self.told = count;
+        }
+    }
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        let dropped =
-            |reason: &DropReason| counter!("almanac_ingest_dropped_frames_total", "reason" => reason.as_str());
+        let lagging = |name| Lagging::new(counter!(name));
+        let dropped = |at: usize| {
+            let reason = DropReason::ALL[at].as_str();
+            Lagging::new(counter!("almanac_ingest_dropped_frames_total", "reason" => reason))
+        };
         Tally {
             frames: 0,
             bytes: 0,
@@ -52,42 +70,47 @@ impl Default for Tally {
             quarantined: 0,
             dropped: [0; DropReason::ALL.len()],
             refused: BTreeMap::new(),
-            counters: Counters {
-                frames: counter!("almanac_ingest_frames_total"),
-                kept: counter!("almanac_ingest_kept_frames_total"),
-                bystanders: counter!("almanac_ingest_bystander_frames_total"),
-                held: counter!("almanac_ingest_held_frames_total"),
-                dropped: DropReason::ALL.iter().map(dropped).collect(),
-            },
+            frames_counter: lagging("almanac_ingest_frames_total"),
+            kept_counter: lagging("almanac_ingest_kept_frames_total"),
+            bystanders_counter: lagging("almanac_ingest_bystander_frames_total"),
+            held_counter: lagging("almanac_ingest_held_frames_total"),
+            dropped_counters: std::array::from_fn(dropped),
         }
     }
 }
 
 impl Tally {
+    /// Brings the metrics up to what is counted here. What happens often is counted here alone until then; what is rare goes
+    /// into the metrics at once.
+    pub(super) fn publish(&mut self) {
+        self.frames_counter.catch_up(self.frames);
+        self.kept_counter.catch_up(self.kept);
+        self.bystanders_counter.catch_up(self.bystanders);
+        self.held_counter.catch_up(self.held);
+        for (counter, count) in self.dropped_counters.iter_mut().zip(self.dropped) {
+            counter.catch_up(count);
+        }
+    }
+
     pub(super) fn frame(&mut self, bytes: usize) {
         self.frames += 1;
         self.bytes += bytes as u64;
-        self.counters.frames.increment(1);
     }
 
     pub(super) fn kept(&mut self) {
         self.kept += 1;
-        self.counters.kept.increment(1);
     }
 
     pub(super) fn bystander(&mut self) {
         self.bystanders += 1;
-        self.counters.bystanders.increment(1);
     }
 
     pub(super) fn held(&mut self) {
         self.held += 1;
-        self.counters.held.increment(1);
     }
 
     pub(super) fn dropped(&mut self, reason: DropReason) {
         self.dropped[reason as usize] += 1;
-        self.counters.dropped[reason as usize].increment(1);
     }
 
     pub(super) fn refused(&mut self, reason: Reason) {

@@ -3,7 +3,6 @@
 //! A dump carries the environment in which it was recorded. One of another environment is refused before anything of it is
 //! judged; taken all the same ([`Options::as_foreign`]), all of it goes to quarantine, by the first rule of origin.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +21,7 @@ use crate::event::{Environment, Upstream};
 use crate::ingest::{Cursors, Ingest, Inquiries, Judge, Report, SeqRange, Sink, load_known};
 use crate::projection::Projector;
 use crate::source::dump::{DumpProblem, DumpReader};
-use crate::source::{DeliverySender, QueueLimits, delivery_queue};
+use crate::source::{DeliverySender, Parcel, QueueLimits, delivery_queue};
 
 /// How fast to replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +183,17 @@ pub async fn replay(
     let (out, deliveries) = delivery_queue(QueueLimits::default());
     let reading = tokio::task::spawn_blocking({
         let (options, stopped, runtime) = (options.clone(), stopped.clone(), tokio::runtime::Handle::current());
-        move || read_all(&options, &here, &progress, &stopped, &out, &runtime)
+        move || {
+            let reading = Reading {
+                options: &options,
+                here: &here,
+                progress: &progress,
+                stopped: &stopped,
+                out: &out,
+                runtime: &runtime,
+            };
+            reading.all()
+        }
     });
     let (position, head) = watch::channel(0);
     let projecting = db.map(|db| {
@@ -224,66 +233,139 @@ struct Read {
     undeclared: Vec<PathBuf>,
 }
 
-fn read_all(
-    options: &Options,
-    here: &Environment,
-    progress: &Progress,
-    stopped: &watch::Receiver<bool>,
-    out: &DeliverySender,
-    runtime: &tokio::runtime::Handle,
-) -> anyhow::Result<Read> {
-    let mut read = Read::default();
-    let mut done = 0;
-    let mut pace = Pace::default();
-    for path in &options.files {
-        let mut reader = DumpReader::open(path)?;
-        let mut named = reader.info().environment.clone();
-        let mut declared = options.environment(path, named.as_ref(), here)?;
-        let mut upstreams: HashMap<Arc<Upstream>, Arc<Upstream>> = HashMap::new();
-        if declared.is_none() {
-            read.undeclared.push(path.clone());
-        }
-        while let Some(item) = reader.next() {
-            if *stopped.borrow() {
-                return Ok(read);
+/// What reading takes, beside what to read.
+struct Reading<'a> {
+    options: &'a Options,
+    here: &'a Environment,
+    progress: &'a Progress,
+    stopped: &'a watch::Receiver<bool>,
+    out: &'a DeliverySender,
+    runtime: &'a tokio::runtime::Handle,
+}
+
+impl Reading<'_> {
+    fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    /// Hands a parcel on. Whether somebody still takes them; if not, ingest ended, and its own error tells why.
+    fn send(&self, parcel: &mut Parcel) -> bool {
+        let room = parcel.len();
+        let full = std::mem::replace(parcel, Parcel::with_capacity(room));
+        self.progress.frames.fetch_add(full.len() as u64, Ordering::Relaxed);
+        self.runtime.block_on(self.out.send_parcel(full)).is_ok()
+    }
+
+    /// Waits, or until told to stop.
+    fn pause(&self, pause: Duration) {
+        let stop = stop::wait(self.stopped.clone());
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop => {}
             }
+        });
+    }
+
+    fn all(&self) -> anyhow::Result<Read> {
+        let mut read = Read::default();
+        let mut done = 0;
+        let mut pace = Pace::default();
+        for path in &self.options.files {
+            let reader = DumpReader::open(path)?;
+            let bytes_read = self.file(path, reader, done, &mut pace, &mut read)?;
+            match bytes_read {
+                Some(bytes) => done += bytes,
+                None => break,
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reads one dump. How many bytes it had; `None` when there is nobody to go on for.
+    fn file(
+        &self,
+        path: &Path,
+        mut reader: DumpReader,
+        done: u64,
+        pace: &mut Pace,
+        read: &mut Read,
+    ) -> anyhow::Result<Option<u64>> {
+        let mut named = reader.info().environment.clone();
+        let mut declared = self.options.environment(path, named.as_ref(), self.here)?;
+        let mut upstreams = Declared::default();
+        if declared.is_none() {
+            read.undeclared.push(path.to_owned());
+        }
+        let mut parcel = Parcel::default();
+        // Where the dump does not say when a frame was seen: the time of reading the first of its parcel.
+        let mut now = Utc::now();
+        while let Some(item) = reader.next() {
             // Dumps that were put together may say it late.
             if reader.info().environment != named {
+                // What came before was taken for what it was declared to be then, whatever is wrong with the rest.
+                if !self.send(&mut parcel) {
+                    return Ok(None);
+                }
                 named = reader.info().environment.clone();
-                declared = options.environment(path, named.as_ref(), here)?;
-                upstreams.clear();
+                declared = self.options.environment(path, named.as_ref(), self.here)?;
+                upstreams = Declared::default();
             }
-            progress.bytes.store(done + reader.bytes_read(), Ordering::Relaxed);
-            let frame = match item {
-                Ok(frame) => frame,
+            match item {
+                Ok(frame) => {
+                    if self.options.speed == Speed::Recorded {
+                        let pause = pace.pause(&frame.frame);
+                        if !pause.is_zero() {
+                            if !self.send(&mut parcel) {
+                                return Ok(None);
+                            }
+                            self.pause(pause);
+                            if self.is_stopped() {
+                                return Ok(None);
+                            }
+                        }
+                    }
+                    if parcel.is_empty() {
+                        now = Utc::now();
+                    }
+                    let upstream = upstreams.declare(&frame.upstream, declared.as_ref());
+                    parcel.push(upstream, frame.seen_at.unwrap_or(now), false, frame.frame);
+                }
                 Err(problem) => {
                     tracing::warn!(file = %path.display(), "{problem}");
-                    read.problems.push((path.clone(), problem));
-                    continue;
+                    read.problems.push((path.to_owned(), problem));
                 }
-            };
-            progress.frames.fetch_add(1, Ordering::Relaxed);
-            let mut delivery = frame.into_delivery(Utc::now());
-            let declare = || Arc::new(Upstream::clone(&delivery.upstream).declared(declared.clone()));
-            delivery.upstream = upstreams.entry(delivery.upstream.clone()).or_insert_with(declare).clone();
-            if options.speed == Speed::Recorded {
-                let pause = pace.pause(&delivery.frame);
-                let stop = stop::wait(stopped.clone());
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = stop => {}
-                    }
-                });
             }
-            if runtime.block_on(out.send(delivery)).is_err() {
-                // Ingest ended; its own error tells why.
-                return Ok(read);
+            // Nothing in hand waits while the file is read.
+            if self.out.is_full(&parcel) || !reader.is_ahead() {
+                self.progress.bytes.store(done + reader.bytes_read(), Ordering::Relaxed);
+                if self.is_stopped() || !self.send(&mut parcel) {
+                    return Ok(None);
+                }
             }
         }
-        done += reader.bytes_read();
+        let bytes_read = reader.bytes_read();
+        self.progress.bytes.store(done + bytes_read, Ordering::Relaxed);
+        Ok(self.send(&mut parcel).then_some(bytes_read))
     }
-    Ok(read)
+}
+
+/// The upstreams of a dump, as they are declared here.
+#[derive(Default)]
+struct Declared {
+    /// As recorded, and as declared. A handful: one for each host that was recorded.
+    known: Vec<(Arc<Upstream>, Arc<Upstream>)>,
+}
+
+impl Declared {
+    fn declare(&mut self, recorded: &Arc<Upstream>, environment: Option<&Environment>) -> &Arc<Upstream> {
+        let at = self.known.iter().position(|(known, _)| Arc::ptr_eq(known, recorded)).unwrap_or_else(|| {
+            let declared = Upstream::clone(recorded).declared(environment.cloned());
+            self.known.push((recorded.clone(), Arc::new(declared)));
+            self.known.len() - 1
+        });
+        &self.known[at].1
+    }
 }
 
 /// Keeps the distance in time that frames had from the first one.

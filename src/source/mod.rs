@@ -11,8 +11,10 @@ pub mod backfill;
 pub mod dump;
 pub mod gap;
 mod metric;
+mod parcel;
 mod queue;
 pub mod relay;
 
 pub use metric::describe_metrics;
+pub use parcel::Parcel;
 pub use queue::{DeliveryReceiver, DeliverySender, QueueClosed, QueueDepth, QueueLimits, delivery_queue};

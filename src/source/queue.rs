@@ -3,13 +3,18 @@
 //! Bytes are bounded as well because frames differ by a factor of ten thousand: a thousand small ones are nothing, a
 //! thousand of the largest are five gigabytes. A sender waits for room and meanwhile does not read its socket, so a
 //! slow database slows the host down instead of filling memory.
+//!
+//! What moves is a [`Parcel`]: a source that has many frames at hand sends them at once, and both ends, the room and the
+//! gauges are touched once for all of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use metrics::Gauge;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::metric::QueueGauges;
+use super::parcel::Parcel;
 use crate::event::Delivery;
 
 /// How much a queue holds.
@@ -29,6 +34,14 @@ impl Default for QueueLimits {
     }
 }
 
+/// How large a parcel grows. More would not make a frame cheaper: by then the hop is shared by enough of them, and what is
+/// judged should still be in the cache that it was read into.
+const PARCEL_FRAMES: usize = 256;
+/// The same in bytes; the frame that reaches it is the last.
+const PARCEL_BYTES: usize = 512 * 1024;
+/// A queue holds at least this many full parcels, so that one end can work while the other does.
+const PARCELS: usize = 8;
+
 /// What a queue holds now: handed on by a source and not yet finished by the receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepth {
@@ -44,92 +57,144 @@ pub struct QueueDepth {
 pub struct QueueClosed;
 
 struct Shared {
+    room_frames: Semaphore,
+    limit_frames: usize,
     room_bytes: Semaphore,
-    limit_bytes: u32,
+    limit_bytes: usize,
     frames: AtomicUsize,
     bytes: AtomicUsize,
     gauges: QueueGauges,
 }
 
 impl Shared {
-    /// How much of the byte room a frame takes: its length, but never more than there is, or it would wait for ever.
-    fn weight(&self, delivery: &Delivery) -> u32 {
-        u32::try_from(delivery.frame.len()).unwrap_or(u32::MAX).clamp(1, self.limit_bytes)
+    /// How much room a parcel takes: what it holds, but never more than there is, or it would wait for ever.
+    fn room(&self, parcel: &Parcel) -> Room {
+        Room { frames: parcel.len().min(self.limit_frames), bytes: parcel.bytes().clamp(1, self.limit_bytes) }
     }
 
     fn depth(&self) -> QueueDepth {
         QueueDepth { frames: self.frames.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
     }
 
-    fn entered(&self, weight: u32) {
-        self.frames.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(weight as usize, Ordering::Relaxed);
-        self.gauges.frames.increment(1.0);
-        self.gauges.bytes.increment(f64::from(weight));
+    fn entered(&self, room: Room) {
+        self.frames.fetch_add(room.frames, Ordering::Relaxed);
+        self.bytes.fetch_add(room.bytes, Ordering::Relaxed);
+        self.gauges.frames.increment(room.frames as f64);
+        self.gauges.bytes.increment(room.bytes as f64);
     }
 
-    fn left(&self, frames: usize, bytes: usize) {
-        self.frames.fetch_sub(frames, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.gauges.frames.decrement(frames as f64);
-        self.gauges.bytes.decrement(bytes as f64);
-        self.room_bytes.add_permits(bytes);
+    fn left(&self, room: Room) {
+        self.uncount(room);
+        self.room_bytes.add_permits(room.bytes);
+    }
+
+    /// A receiver that goes takes all that is counted with it, so what it took is not taken off again.
+    fn uncount(&self, room: Room) {
+        let less = |counted: &AtomicUsize, gauge: &Gauge, amount: usize| {
+            let took = counted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_sub(amount));
+            if took.is_ok() {
+                gauge.decrement(amount as f64);
+            }
+        };
+        less(&self.frames, &self.gauges.frames, room.frames);
+        less(&self.bytes, &self.gauges.bytes, room.bytes);
+    }
+}
+
+/// Frames and bytes of the queue's room.
+#[derive(Clone, Copy, Default)]
+struct Room {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// The part that the next delivery of a parcel takes with it; the last one takes what is left.
+    fn part(&mut self, bytes: usize, is_last: bool) -> Room {
+        let part = if is_last { *self } else { Room { frames: self.frames.min(1), bytes: self.bytes.min(bytes) } };
+        self.frames -= part.frames;
+        self.bytes -= part.bytes;
+        part
     }
 }
 
 struct Item {
-    delivery: Delivery,
-    weight: u32,
+    parcel: Parcel,
+    room: Room,
 }
 
 /// The end that sources hold. Clones share one queue.
 #[derive(Clone)]
 pub struct DeliverySender {
-    items: mpsc::Sender<Item>,
+    items: mpsc::UnboundedSender<Item>,
     shared: Arc<Shared>,
 }
 
 /// The end that ingest holds.
 pub struct DeliveryReceiver {
-    items: mpsc::Receiver<Item>,
+    items: mpsc::UnboundedReceiver<Item>,
     shared: Arc<Shared>,
-    scratch: Vec<Item>,
-    taken_frames: usize,
-    taken_bytes: usize,
+    /// What is left of a parcel of which some deliveries were taken.
+    open: Option<Item>,
+    taken: Room,
 }
 
 /// Makes a queue. Limits outside their ranges are brought into them.
 pub fn delivery_queue(limits: QueueLimits) -> (DeliverySender, DeliveryReceiver) {
-    let limit_bytes = u32::try_from(limits.bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX).max(1);
-    let (sender, receiver) = mpsc::channel(limits.frames.max(1));
+    let range = |limit: usize| limit.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+    let (limit_frames, limit_bytes) = (range(limits.frames), range(limits.bytes));
+    // Bounded by the room: a parcel holds at least one frame.
+    let (sender, receiver) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
-        room_bytes: Semaphore::new(limit_bytes as usize),
+        room_frames: Semaphore::new(limit_frames),
+        limit_frames,
+        room_bytes: Semaphore::new(limit_bytes),
         limit_bytes,
         frames: AtomicUsize::new(0),
         bytes: AtomicUsize::new(0),
         gauges: QueueGauges::new(),
     });
-    let receiver = DeliveryReceiver {
-        items: receiver,
-        shared: shared.clone(),
-        scratch: Vec::new(),
-        taken_frames: 0,
-        taken_bytes: 0,
-    };
+    let receiver = DeliveryReceiver { items: receiver, shared: shared.clone(), open: None, taken: Room::default() };
     (DeliverySender { items: sender, shared }, receiver)
 }
 
 impl DeliverySender {
     /// Hands a delivery on, waiting for room. Cancelling the future hands nothing on and keeps no room.
     pub async fn send(&self, delivery: Delivery) -> Result<(), QueueClosed> {
-        let weight = self.shared.weight(&delivery);
-        let room = self.shared.room_bytes.acquire_many(weight).await.map_err(|_| QueueClosed)?;
-        let slot = self.items.reserve().await.map_err(|_| QueueClosed)?;
-        // No await from here on. The room is given back by the receiver when it has finished the delivery.
-        room.forget();
-        self.shared.entered(weight);
-        slot.send(Item { delivery, weight });
-        Ok(())
+        self.send_parcel(Parcel::from(delivery)).await
+    }
+
+    /// Hands on all of a parcel, waiting for room for all of it. Cancelling the future hands nothing on and keeps no
+    /// room. An empty parcel is nothing.
+    pub async fn send_parcel(&self, parcel: Parcel) -> Result<(), QueueClosed> {
+        if parcel.is_empty() {
+            return Ok(());
+        }
+        let room = self.shared.room(&parcel);
+        let permits = |amount: usize| u32::try_from(amount).expect("limits are within 32 bits");
+        let bytes = self.shared.room_bytes.acquire_many(permits(room.bytes)).await.map_err(|_| QueueClosed)?;
+        let frames = self.shared.room_frames.acquire_many(permits(room.frames)).await.map_err(|_| QueueClosed)?;
+        // No await from here on. The room is given back by the receiver: of frames when it takes them, of bytes when it
+        // has finished them.
+        self.shared.entered(room);
+        match self.items.send(Item { parcel, room }) {
+            Ok(()) => {
+                bytes.forget();
+                frames.forget();
+                Ok(())
+            }
+            Err(_) => {
+                self.shared.uncount(room);
+                Err(QueueClosed)
+            }
+        }
+    }
+
+    /// Whether a parcel is as large as it should grow before it is handed on.
+    pub fn is_full(&self, parcel: &Parcel) -> bool {
+        let Shared { limit_frames, limit_bytes, .. } = *self.shared;
+        parcel.len() >= PARCEL_FRAMES.min(limit_frames / PARCELS).max(1)
+            || parcel.bytes() >= PARCEL_BYTES.min(limit_bytes / PARCELS)
     }
 
     /// What the queue holds now.
@@ -139,28 +204,64 @@ impl DeliverySender {
 }
 
 impl DeliveryReceiver {
-    /// Appends up to `max` (at least 1) waiting deliveries to `into`, in order, waiting for the first. Returns how
-    /// many; 0 says that every sender is gone and nothing is left.
+    /// Appends waiting parcels to `into`, in order, until they hold at least `min` (at least 1) deliveries or no more
+    /// wait; waits for the first. Returns how many deliveries; 0 says that every sender is gone and nothing is left.
     ///
-    /// Taking a batch says that the batch before is finished: only then is the room of its bytes free again. Cancelling
+    /// Taking parcels says that those before are finished: only then is the room of their bytes free again. Cancelling
     /// the future takes nothing.
+    pub async fn recv_parcels(&mut self, into: &mut Vec<Parcel>, min: usize) -> usize {
+        self.finish();
+        let first = match self.open.take() {
+            Some(open) => Some(open),
+            None => self.items.recv().await,
+        };
+        let (mut next, mut count) = (first, 0);
+        while let Some(Item { parcel, room }) = next {
+            self.take(room);
+            count += parcel.len();
+            into.push(parcel);
+            next = if count < min { self.items.try_recv().ok() } else { None };
+        }
+        count
+    }
+
+    /// The same one by one: appends up to `max` (at least 1) waiting deliveries to `into`.
     pub async fn recv_batch(&mut self, into: &mut Vec<Delivery>, max: usize) -> usize {
         self.finish();
-        let count = self.items.recv_many(&mut self.scratch, max.max(1)).await;
-        into.reserve(count);
-        for item in self.scratch.drain(..) {
-            self.taken_bytes += item.weight as usize;
-            into.push(item.delivery);
+        if self.open.is_none() {
+            self.open = self.items.recv().await;
         }
-        self.taken_frames = count;
+        let mut count = 0;
+        while let Some(Item { mut parcel, mut room }) = self.open.take() {
+            while count < max.max(1)
+                && let Some(delivery) = parcel.pop()
+            {
+                self.take(room.part(delivery.frame.len(), parcel.is_empty()));
+                into.push(delivery);
+                count += 1;
+            }
+            if !parcel.is_empty() {
+                self.open = Some(Item { parcel, room });
+                break;
+            }
+            if count < max {
+                self.open = self.items.try_recv().ok();
+            }
+        }
         count
+    }
+
+    fn take(&mut self, room: Room) {
+        self.shared.room_frames.add_permits(room.frames);
+        self.taken.frames += room.frames;
+        self.taken.bytes += room.bytes;
     }
 
     /// Says that the last batch is finished, so that its room is free before the next one is asked for.
     pub fn finish(&mut self) {
-        if self.taken_frames > 0 {
-            self.shared.left(self.taken_frames, self.taken_bytes);
-            (self.taken_frames, self.taken_bytes) = (0, 0);
+        let taken = std::mem::take(&mut self.taken);
+        if taken.frames > 0 {
+            self.shared.left(taken);
         }
     }
 
@@ -174,9 +275,10 @@ impl Drop for DeliveryReceiver {
     fn drop(&mut self) {
         self.items.close();
         // Senders that wait for room must learn that none will come.
+        self.shared.room_frames.close();
         self.shared.room_bytes.close();
-        let left = self.shared.depth();
-        self.shared.gauges.frames.decrement(left.frames as f64);
-        self.shared.gauges.bytes.decrement(left.bytes as f64);
+        let Shared { frames, bytes, gauges, .. } = &*self.shared;
+        gauges.frames.decrement(frames.swap(0, Ordering::Relaxed) as f64);
+        gauges.bytes.decrement(bytes.swap(0, Ordering::Relaxed) as f64);
     }
 }

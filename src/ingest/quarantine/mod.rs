@@ -105,7 +105,8 @@ impl Quarantined {
             seen_at: delivery.seen_at,
             live: delivery.live,
             pds: pds.map(|pds| plain(pds).into()),
-            frame: Some(delivery.frame.clone()),
+            // A copy: the frame is a piece of the buffer that hundreds were read into, and all of it would wait for the log.
+            frame: Some(Bytes::copy_from_slice(&delivery.frame)),
         })
     }
 

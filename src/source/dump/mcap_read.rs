@@ -89,6 +89,11 @@ impl McapReader {
         None
     }
 
+    /// Whether the next call of `next` answers without reading, if it has anything to answer.
+    pub fn is_ahead(&self) -> bool {
+        !self.ahead.is_empty() || !self.chunk.is_empty()
+    }
+
     fn step(&mut self, info: &mut DumpInfo) -> Result<Step, DumpProblem> {
         if !self.chunk.is_empty() {
             return self.record_in_chunk(info).inspect_err(|_| self.chunk.clear());

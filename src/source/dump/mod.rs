@@ -9,6 +9,7 @@
 //! channel per upstream: topic = its name, metadata `kind` and `url`; one message per frame, log time = when it was seen.
 //! The plain formats are `{u32 little-endian length, frame}` repeated, as it is or compressed with zstd.
 
+mod chunks;
 mod format;
 mod frames;
 mod item;

@@ -70,7 +70,7 @@ impl DumpReader {
             }
             DumpFormat::Frames => Inner::Frames(FramesReader::new(Box::new(input))),
             DumpFormat::FramesZst => {
-                let decoder = zstd::Decoder::with_buffer(BufReader::new(input)).map_err(|error| error.to_string())?;
+                let decoder = zstd::Decoder::with_buffer(input).map_err(|error| error.to_string())?;
                 Inner::Frames(FramesReader::new(Box::new(decoder)))
             }
         };
@@ -83,6 +83,14 @@ impl DumpReader {
     /// What the dump says of itself.
     pub fn info(&self) -> &DumpInfo {
         &self.info
+    }
+
+    /// Whether the next item is in memory: asking for it does not wait for the file. Where it cannot be known, `false`.
+    pub fn is_ahead(&self) -> bool {
+        match &self.inner {
+            Inner::Frames(frames) => frames.is_ahead(),
+            Inner::Mcap(mcap) => mcap.is_ahead(),
+        }
     }
 
     /// Bytes of the file read so far: with [`DumpInfo::byte_length`], how far a replay is.

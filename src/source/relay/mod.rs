@@ -2,13 +2,15 @@
 //!
 //! In: an address, and where to resume, asked anew at each connection. Out: one [`Delivery`] per binary message, in
 //! order, through a bounded queue.
-//! Always true: the connection is tried again until somebody says stop; while the queue is full the socket is not read,
-//! and that silence of ours is never taken for the host's; a host that is idle but answers pings is kept.
+//! Always true: the connection is tried again until somebody says stop; while the queue is full the socket is not read
+//! beyond the parcel in hand, and that silence of ours is never taken for the host's; a host that is idle but answers
+//! pings is kept.
 //! Never: parses a frame, or decides from its content.
 
 mod backoff;
 mod dial;
 mod failure;
+mod gather;
 mod options;
 mod status;
 mod url;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -28,12 +30,13 @@ use self::backoff::Backoff;
 use self::dial::{Socket, dial};
 pub use self::failure::DisconnectReason;
 use self::failure::Failure;
+use self::gather::{Gathered, Heard};
 pub use self::options::{ExtraCa, ExtraCaError, RelayOptions};
 pub use self::status::{Oversized, SubscriptionSnapshot, SubscriptionState, SubscriptionStatus};
 pub use self::url::{RelayUrl, RelayUrlError};
 use super::metric::RelayMetrics;
 use super::queue::DeliverySender;
-use crate::event::{Delivery, Seq, Upstream};
+use crate::event::{Seq, Upstream};
 
 /// What to subscribe to.
 #[derive(Clone, Debug)]
@@ -163,15 +166,16 @@ impl Line<'_> {
         let mut ticks = interval_at(Instant::now() + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard_at = Instant::now();
+        let mut gathered = Gathered::default();
         loop {
             // In this order: what has arrived is read before silence is judged.
-            let message = tokio::select! {
+            let heard = tokio::select! {
                 biased;
                 () = stopped.as_mut() => {
                     let _ = timeout(FAREWELL, socket.close(None)).await;
                     return End::Stopped;
                 }
-                message = socket.next() => message,
+                heard = gathered.fill(&mut socket, &self.upstream, &self.out) => heard,
                 _ = ticks.tick() => {
                     let silent = heard_at.elapsed();
                     if silent >= options.dead_after {
@@ -185,32 +189,28 @@ impl Line<'_> {
                     }
                 }
             };
-            match message {
-                Some(Ok(Message::Binary(frame))) => {
-                    let seen_at = Utc::now();
-                    let bytes = frame.len();
-                    let delivery = Delivery { upstream: self.upstream.clone(), seen_at, live: true, frame };
-                    tokio::select! {
-                        biased;
-                        sent = self.out.send(delivery) => if sent.is_err() {
-                            self.status.stop_for_good("nobody takes deliveries any more");
-                            return End::Stopped;
-                        },
-                        () = stopped.as_mut() => return End::Stopped,
-                    }
-                    self.frames += 1;
-                    self.status.frame(bytes, seen_at);
-                    self.metrics.frames.increment(1);
-                    self.metrics.bytes.increment(bytes as u64);
+            if gathered.ignored > 0 {
+                self.status.ignored(gathered.ignored);
+                self.metrics.ignored.increment(gathered.ignored);
+                gathered.ignored = 0;
+            }
+            if !gathered.parcel.is_empty() {
+                let (frames, bytes) = (gathered.parcel.len() as u64, gathered.parcel.bytes() as u64);
+                tokio::select! {
+                    biased;
+                    sent = self.out.send_parcel(gathered.take()) => if sent.is_err() {
+                        self.status.stop_for_good("nobody takes deliveries any more");
+                        return End::Stopped;
+                    },
+                    () = stopped.as_mut() => return End::Stopped,
                 }
-                Some(Ok(Message::Text(_))) => {
-                    self.status.ignored();
-                    self.metrics.ignored.increment(1);
-                }
-                Some(Ok(Message::Close(frame))) => return End::Lost(Failure::closed(frame)),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Err(error)) => return End::Lost(Failure::websocket(error)),
-                None => return End::Lost(Failure::closed(None)),
+                self.frames += frames;
+                self.status.frames(frames, bytes, gathered.seen_at);
+                self.metrics.frames.increment(frames);
+                self.metrics.bytes.increment(bytes);
+            }
+            if let Heard::End(failure) = heard {
+                return End::Lost(failure);
             }
             // After the wait for room, not before: what the host said meanwhile is still unread.
             heard_at = Instant::now();

@@ -171,15 +171,15 @@ impl SubscriptionStatus {
         self.set_state(SubscriptionState::Connected { since: Utc::now() });
     }
 
-    pub(super) fn frame(&self, bytes: usize, seen_at: DateTime<Utc>) {
-        self.frames.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(super) fn frames(&self, frames: u64, bytes: u64, seen_at: DateTime<Utc>) {
+        self.frames.fetch_add(frames, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.last_frame_at_us.store(seen_at.timestamp_micros(), Ordering::Relaxed);
         self.blocked.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn ignored(&self) {
-        self.ignored.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn ignored(&self, messages: u64) {
+        self.ignored.fetch_add(messages, Ordering::Relaxed);
     }
 
     pub(super) fn failed(&self, message: &str) {
