@@ -161,8 +161,8 @@ fn rsvp(uri: &str, cid: &Cid, micros: i64) -> Vec<u8> {
     .encode()
 }
 
-/// "The directory knows it, and it lives at nobody's of ours": what origin says of most of the network.
-const RULE: u8 = 9;
+/// [`almanac::event::OriginRule::NetworkMode`]: what is said of everybody who is nobody's of ours.
+const RULE: u8 = 11;
 
 const STEMS: [&str; 16] = [
     "jazz", "walk", "choir", "garden", "code", "market", "film", "chess", "run", "book", "tango", "picnic", "ferry",
