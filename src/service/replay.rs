@@ -47,6 +47,10 @@ pub struct Options {
     pub declared: Option<Environment>,
 }
 
+/// How far reading runs ahead of judging: enough to keep both busy, and little enough that the memory read into is used
+/// again while it is still in the cache.
+const AHEAD: QueueLimits = QueueLimits { frames: 8192, bytes: 6_000_000 };
+
 /// A dump that may not be replayed here.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpRefused {
@@ -180,7 +184,7 @@ pub async fn replay(
         None => Arc::default(),
     };
     let started = Instant::now();
-    let (out, deliveries) = delivery_queue(QueueLimits::default());
+    let (out, deliveries) = delivery_queue(AHEAD);
     let reading = tokio::task::spawn_blocking({
         let (options, stopped, runtime) = (options.clone(), stopped.clone(), tokio::runtime::Handle::current());
         move || {

@@ -282,3 +282,93 @@ impl Drop for DeliveryReceiver {
         gauges.bytes.decrement(bytes.swap(0, Ordering::Relaxed) as f64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use chrono::Utc;
+
+    use super::*;
+    use crate::event::{Upstream, UpstreamKind};
+
+    fn parcel(numbers: std::ops::Range<u8>) -> Parcel {
+        let upstream = Arc::new(Upstream::new(UpstreamKind::Relay, "relay.test"));
+        let mut parcel = Parcel::default();
+        numbers.for_each(|n| parcel.push(&upstream, Utc::now(), true, Bytes::from(vec![n; 10])));
+        parcel
+    }
+
+    #[tokio::test]
+    async fn a_parcel_may_be_taken_in_parts_and_gives_its_room_back_in_parts() {
+        let (sender, mut receiver) = delivery_queue(QueueLimits { frames: 5, bytes: 1_000 });
+        sender.send_parcel(Parcel::default()).await.unwrap();
+        sender.send_parcel(parcel(0..5)).await.unwrap();
+        assert_eq!(sender.depth(), QueueDepth { frames: 5, bytes: 50 });
+        let mut taken = Vec::new();
+        for (max, depth) in [(2, 5), (2, 3), (9, 1)] {
+            receiver.recv_batch(&mut taken, max).await;
+            assert_eq!(receiver.depth(), QueueDepth { frames: depth, bytes: depth * 10 });
+        }
+        assert_eq!(taken.iter().map(|delivery| delivery.frame[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        // All of its room is free again.
+        sender.send_parcel(parcel(5..10)).await.unwrap();
+        let mut parcels = Vec::new();
+        assert_eq!(receiver.recv_parcels(&mut parcels, 1).await, 5);
+        receiver.finish();
+        assert_eq!(sender.depth(), QueueDepth::default());
+    }
+
+    #[tokio::test]
+    async fn parcels_are_taken_until_they_hold_enough_and_what_was_opened_comes_first() {
+        let (sender, mut receiver) = delivery_queue(QueueLimits::default());
+        for numbers in [0..3, 3..6, 6..9, 9..12] {
+            sender.send_parcel(parcel(numbers)).await.unwrap();
+        }
+        let mut taken = Vec::new();
+        assert_eq!(receiver.recv_batch(&mut taken, 1).await, 1);
+        let mut parcels = Vec::new();
+        assert_eq!(receiver.recv_parcels(&mut parcels, 4).await, 5);
+        assert_eq!(receiver.recv_parcels(&mut parcels, 100).await, 6);
+        drop(sender);
+        assert_eq!(receiver.recv_parcels(&mut parcels, 1).await, 0);
+        for parcel in parcels {
+            parcel.for_each(|delivery| taken.push(delivery.clone()));
+        }
+        assert_eq!(taken.iter().map(|delivery| delivery.frame[0]).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_parcel_larger_than_the_queue_passes_alone() {
+        let (sender, mut receiver) = delivery_queue(QueueLimits { frames: 2, bytes: 15 });
+        assert!(sender.is_full(&parcel(0..1)), "a small queue takes them one by one");
+        sender.send_parcel(parcel(0..4)).await.unwrap();
+        assert_eq!(sender.depth(), QueueDepth { frames: 2, bytes: 15 });
+        let mut second = std::pin::pin!(sender.send_parcel(parcel(4..5)));
+        let mut taken = Vec::new();
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("there is no room"),
+            count = receiver.recv_batch(&mut taken, 10) => assert_eq!(count, 4),
+        }
+        receiver.finish();
+        second.await.unwrap();
+        assert_eq!(receiver.depth(), QueueDepth { frames: 1, bytes: 10 });
+        drop(receiver);
+        assert_eq!(sender.send_parcel(parcel(0..1)).await, Err(QueueClosed));
+        assert_eq!(sender.depth(), QueueDepth::default());
+    }
+
+    #[test]
+    fn parcels_grow_to_a_size_and_no_further() {
+        let (sender, _receiver) = delivery_queue(QueueLimits::default());
+        let upstream = Arc::new(Upstream::new(UpstreamKind::Relay, "relay.test"));
+        for (frame, frames) in [(Bytes::from_static(b"small"), PARCEL_FRAMES), (Bytes::from(vec![0; PARCEL_BYTES]), 1)]
+        {
+            let mut parcel = Parcel::default();
+            while !sender.is_full(&parcel) {
+                parcel.push(&upstream, Utc::now(), true, frame.clone());
+            }
+            assert_eq!(parcel.len(), frames);
+        }
+    }
+}

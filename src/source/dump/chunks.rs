@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Of one chunk: some frames share the cost of reading, and all of it is still in the cache when it is judged.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Of one chunk. A parcel ends where its chunk does, so this is also how many frames share the waking of whoever judges
+/// them: a hundred.
+const CHUNK_BYTES: usize = 512 * 1024;
 /// Chunks that may be waited for. With more of them under way the reader is ahead anyway, and takes fresh memory.
 const LENT_MAX: usize = 16;
 

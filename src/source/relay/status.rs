@@ -182,8 +182,12 @@ impl SubscriptionStatus {
         self.ignored.fetch_add(messages, Ordering::Relaxed);
     }
 
+    /// Once it is stopped the reason for that stays: a host that says something final closes the connection right after it.
     pub(super) fn failed(&self, message: &str) {
-        self.lock().last_error = Some((Utc::now(), message.to_owned()));
+        let mut inner = self.lock();
+        if !matches!(inner.state, SubscriptionState::Stopped { .. }) {
+            inner.last_error = Some((Utc::now(), message.to_owned()));
+        }
     }
 
     /// `first` says that nothing came before it on that connection, so that it is what stands behind the cursor.
@@ -200,5 +204,20 @@ impl SubscriptionStatus {
     /// Every write under the lock is a whole assignment, so a panic elsewhere leaves nothing half done.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_was_stopped_for_outlasts_the_end_of_its_connection() {
+        let status = SubscriptionStatus::new();
+        status.failed("closed");
+        status.stop_for_good("the cursor is in the host's future");
+        status.failed("closed again");
+        let (_, error) = status.snapshot().last_error.unwrap();
+        assert_eq!(error, "the cursor is in the host's future");
     }
 }
