@@ -82,10 +82,10 @@ pub async fn rebuild(db: &Db, mut progress: impl FnMut(RebuildProgress)) -> Resu
         .await?;
     loop {
         let folded = step(connection, "calendar_next").await?;
-        if folded == 0 {
+        events += folded.events;
+        if folded.is_all {
             break;
         }
-        events += folded as u64;
         progress(RebuildProgress::Folded { events, of: event_log::head(connection).await?.unsigned_abs() });
     }
     let mut tx = connection.begin().await?;
@@ -93,10 +93,10 @@ pub async fn rebuild(db: &Db, mut progress: impl FnMut(RebuildProgress)) -> Resu
     sqlx::query("select position from calendar.checkpoint for update").execute(&mut *tx).await?;
     loop {
         let folded = step(&mut tx, "calendar_next").await?;
-        if folded == 0 {
+        events += folded.events;
+        if folded.is_all {
             break;
         }
-        events += folded as u64;
     }
     let position: Position =
         sqlx::query_scalar("select position from calendar_next.checkpoint").fetch_one(&mut *tx).await?;
