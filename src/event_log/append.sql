@@ -1,4 +1,4 @@
--- Appends a batch after position $1 in the order given and returns how many rows were new.
+-- Appends a batch after position $1 in the order given, moves the head, and returns how many rows were new.
 with incoming as (
     select * from unnest(
         $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[],
@@ -33,5 +33,8 @@ added as (
     from fresh
     order by n
     returning 1
+),
+moved as (
+    update log.head set position = $1 + (select count(*) from added) where exists (select from added)
 )
 select count(*) from added

@@ -194,11 +194,7 @@ impl Transaction<'_> {
     }
 
     /// Makes it last. After an error nobody knows whether it did: append the same again.
-    pub async fn commit(mut self) -> Result<Position, LogError> {
-        sqlx::query("update log.head set position = $1 where position <> $1")
-            .bind(self.head)
-            .execute(&mut *self.tx)
-            .await?;
+    pub async fn commit(self) -> Result<Position, LogError> {
         self.tx.commit().await?;
         Ok(self.head)
     }

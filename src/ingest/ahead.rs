@@ -44,6 +44,18 @@ impl Ahead {
         self.current = self.proven.pop_front().flatten();
     }
 
+    /// Whether anything was looked at.
+    #[cfg(all(test, feature = "devnet"))]
+    pub fn is_ahead(&self) -> bool {
+        !self.proven.is_empty()
+    }
+
+    /// Has the next look be taken.
+    #[cfg(all(test, feature = "devnet"))]
+    pub fn worth_it(&mut self) {
+        self.keyed = WORTH;
+    }
+
     /// What was proven of the delivery whose turn it is, with this key and under this verdict.
     pub fn take(&mut self, key: &Arc<PublicKey>, verdict: Verdict) -> Option<Result<Message, Reject>> {
         self.keyed += 1;

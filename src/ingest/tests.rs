@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::oneshot;
 
+mod ahead;
 mod quarantine;
 
 use super::*;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metrics::{gauge, histogram};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -120,7 +120,7 @@ impl Line<'_> {
                 Ok(folded) => {
                     let folded = folded?;
                     self.patience = PATIENCE;
-                    if folded == 0 {
+                    if folded.is_all {
                         return Ok(());
                     }
                 }
@@ -159,14 +159,24 @@ fn no_answer(limit: Duration) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))
 }
 
-/// Folds the next events into the tables of `schema`, in one transaction. How many.
-pub(super) async fn step(connection: &mut PgConnection, schema: &str) -> Result<usize, ProjectionError> {
+/// What a step did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Folded {
+    /// How many events it folded.
+    pub events: u64,
+    /// Whether the log held no more when it ended. Whoever appends after that says so.
+    pub is_all: bool,
+}
+
+/// Folds the next events into the tables of `schema`, in one transaction.
+pub(super) async fn step(connection: &mut PgConnection, schema: &str) -> Result<Folded, ProjectionError> {
     let started = Instant::now();
     let mut tx = connection.begin().await?;
-    sqlx::query("select set_config('search_path', $1, true)").bind(schema).execute(&mut *tx).await?;
     // The row lock keeps a second process, or the swap of a rebuild, from folding at the same time.
-    let position: Position =
-        sqlx::query_scalar("select position from checkpoint for update").fetch_one(&mut *tx).await?;
+    let checkpoint = format!(
+        "select position from {schema}.checkpoint, set_config('search_path', '{schema}', true) for update of checkpoint"
+    );
+    let position: Position = sqlx::query_scalar(AssertSqlSafe(checkpoint)).fetch_one(&mut *tx).await?;
     let events = event_log::read(&mut tx, position, BATCH).await?;
     let Some(last) = events.last().map(|logged| logged.position) else {
         let head = event_log::head(&mut tx).await?;
@@ -174,7 +184,8 @@ pub(super) async fn step(connection: &mut PgConnection, schema: &str) -> Result<
             return Err(ProjectionError::AheadOfLog { checkpoint: position, head });
         }
         gauge!("almanac_projection_lag_events").set(0.0);
-        return Ok(0);
+        // What was appended between the two looks is folded by the next step.
+        return Ok(Folded { events: 0, is_all: position == head });
     };
     fold(&mut tx, &events).await?;
     crash_point("projection before checkpoint");
@@ -187,7 +198,7 @@ pub(super) async fn step(connection: &mut PgConnection, schema: &str) -> Result<
     gauge!("almanac_projection_lag_events").set((head - last).max(0) as f64);
     histogram!("almanac_projection_batch_events").record(events.len() as f64);
     histogram!("almanac_projection_fold_seconds").record(started.elapsed().as_secs_f64());
-    Ok(events.len())
+    Ok(Folded { events: events.len() as u64, is_all: last == head })
 }
 
 /// Describes this room's metrics and makes every series exist at zero.

@@ -7,15 +7,15 @@ where not exists (select from calendar_next.accounts as a where a.did = spoken.d
 
 -- Effective RSVPs by status, as `settle` counts them.
 insert into calendar_next.rsvp_counts (subject_uri, going, interested, notgoing, other)
-select
-    subject_uri,
-    count(*) filter (where word = 'going'),
-    count(*) filter (where word = 'interested'),
-    count(*) filter (where word = 'notgoing'),
-    count(*) filter (where word is null or word not in ('going', 'interested', 'notgoing'))
+select subject_uri, going, interested, notgoing, answers - going - interested - notgoing
 from (
-    select subject_uri, regexp_replace(status, '^community\.lexicon\.calendar\.rsvp#', '') as word
+    select
+        subject_uri,
+        count(*) as answers,
+        count(*) filter (where status in ('going', 'community.lexicon.calendar.rsvp#going')) as going,
+        count(*) filter (where status in ('interested', 'community.lexicon.calendar.rsvp#interested')) as interested,
+        count(*) filter (where status in ('notgoing', 'community.lexicon.calendar.rsvp#notgoing')) as notgoing
     from calendar_next.rsvps
     where effective and subject_uri is not null
-) as answers
-group by subject_uri;
+    group by subject_uri
+) as counted;

@@ -82,10 +82,10 @@ pub async fn rebuild(db: &Db, mut progress: impl FnMut(RebuildProgress)) -> Resu
         .await?;
     loop {
         let folded = step(connection, "calendar_next").await?;
-        if folded == 0 {
+        events += folded.events;
+        if folded.is_all {
             break;
         }
-        events += folded as u64;
         progress(RebuildProgress::Folded { events, of: event_log::head(connection).await?.unsigned_abs() });
     }
     let mut tx = connection.begin().await?;
@@ -93,10 +93,10 @@ pub async fn rebuild(db: &Db, mut progress: impl FnMut(RebuildProgress)) -> Resu
     sqlx::query("select position from calendar.checkpoint for update").execute(&mut *tx).await?;
     loop {
         let folded = step(&mut tx, "calendar_next").await?;
-        if folded == 0 {
+        events += folded.events;
+        if folded.is_all {
             break;
         }
-        events += folded as u64;
     }
     let position: Position =
         sqlx::query_scalar("select position from calendar_next.checkpoint").fetch_one(&mut *tx).await?;
@@ -178,26 +178,36 @@ async fn load_all(
     while let Ok(more) = told.try_recv() {
         events += more;
     }
-    tables::fill_rest(connection).await?;
     let all: Vec<_> = of_events.iter().chain(&others).cloned().collect();
-    let count = all.len();
     let mut made = of_events.len();
-    progress(RebuildProgress::Indexed { indices: made, of: count });
+    let mut indexed = |made: usize| progress(RebuildProgress::Indexed { indices: made, of: all.len() });
+    indexed(made);
     let mut connections: Vec<PgConnection> =
         loaders.into_iter().flat_map(|loader| [loader.reader, loader.writer]).take(workers).collect();
-    let mut tasks = JoinSet::new();
     // The large ones come first, so that no worker is left with one of them at the end.
     others.sort_by_key(|index| std::cmp::Reverse(index.weight()));
-    let mut waiting = VecDeque::from(others);
+    let (rest, ready): (Vec<_>, Vec<_>) = others.into_iter().partition(|index| index.is_of_the_rest());
+    let (mut rest, mut waiting) = (Some(rest), VecDeque::from(ready));
+    let mut tasks = JoinSet::new();
+    let mut filler = connections.pop().expect("there is a worker");
+    tasks.spawn(async move { tables::fill_rest(&mut filler).await.map(|()| (filler, None)) });
     loop {
-        while let Some(mut connection) = connections.pop() {
-            let Some(index) = waiting.pop_front() else { break };
-            tasks.spawn(async move { index.make(&mut connection).await.map(|()| connection) });
+        while !connections.is_empty()
+            && let Some(index) = waiting.pop_front()
+        {
+            let mut connection = connections.pop().expect("it was looked at");
+            tasks.spawn(async move { index.make(&mut connection).await.map(|()| (connection, Some(index))) });
         }
         let Some(ended) = tasks.join_next().await else { break };
-        connections.push(ended.map_err(broken)??);
-        made += 1;
-        progress(RebuildProgress::Indexed { indices: made, of: count });
+        let (connection, index) = ended.map_err(broken)??;
+        connections.push(connection);
+        match index {
+            Some(_) => {
+                made += 1;
+                indexed(made);
+            }
+            None => waiting.extend(rest.take().into_iter().flatten()),
+        }
     }
     tables::constrain(connection, &all).await?;
     Ok(events)

@@ -59,6 +59,11 @@ impl Index {
         self.table == table && self.clause.as_deref() == Some("primary key")
     }
 
+    /// Whether its table gets rows by [`fill_rest`].
+    pub fn is_of_the_rest(&self) -> bool {
+        ["accounts", "rsvp_counts"].contains(&self.table.as_str())
+    }
+
     /// What it will cost to make, beside others.
     pub fn weight(&self) -> i64 {
         self.size
