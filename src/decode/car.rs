@@ -222,3 +222,49 @@ pub(super) fn first_root(header: &[u8]) -> Result<Cid, Reject> {
         (None, ..) => Err(Reject::new(Reason::CarHeader, "no version")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Codec;
+
+    /// A CAR of these blocks, one byte each, under CIDs that are not theirs.
+    fn car(cids: &[Cid]) -> Vec<u8> {
+        let header = [&b"\x3a\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"[..], &cids[0].to_bytes(), b"\x67version\x01"];
+        let blocks = cids.iter().enumerate().map(|(n, cid)| [&[37][..], &cid.to_bytes(), &[n as u8]].concat());
+        [header.concat(), blocks.collect::<Vec<_>>().concat()].concat()
+    }
+
+    #[track_caller]
+    fn check(count: usize, digest: fn(usize) -> [u8; 32]) {
+        let cids: Vec<Cid> = (0..count).map(|n| Cid::new(Codec::DagCbor, digest(n))).collect();
+        let bytes = car(&cids);
+        let car = Car::parse(&bytes).unwrap();
+        assert_eq!((car.len(), car.root()), (count, cids[0]));
+        for (n, cid) in cids.iter().enumerate() {
+            assert_eq!(car.unchecked(cid), Some(&[n as u8][..]), "{n} of {count}");
+            assert_eq!(car.block(cid, "it").unwrap_err().reason, Reason::HashMismatch);
+            assert!(!car.has(&Cid::new(Codec::Raw, *cid.digest())), "the codec is a part of the CID");
+        }
+        assert!(!car.has(&Cid::new(Codec::DagCbor, digest(count))));
+    }
+
+    #[test]
+    fn every_block_is_found_however_many_there_are_and_however_alike() {
+        for count in [1, 2, SCAN_LIMIT, SCAN_LIMIT + 1, 64, 65, 200] {
+            check(count, |n| sha256(&[n as u8]));
+            // All in one bucket: told apart by the last byte alone, or by the first that a bucket does not look at.
+            check(count, |n| std::array::from_fn(|at| if at == 31 { n as u8 } else { 7 }));
+            check(count, |n| std::array::from_fn(|at| if at == 7 { n as u8 } else { 0xff }));
+        }
+    }
+
+    #[test]
+    fn of_two_blocks_under_one_cid_it_is_the_first() {
+        for count in [2, 40] {
+            let cids = vec![Cid::new(Codec::DagCbor, [9; 32]); count];
+            let bytes = car(&cids);
+            assert_eq!(Car::parse(&bytes).unwrap().unchecked(&cids[0]), Some(&[0][..]));
+        }
+    }
+}
