@@ -1,5 +1,7 @@
 //! The same work by other people's code: what one writes with the ecosystem's crates when speed is not the subject, and
 //! reads no more than is needed.
+//!
+//! libipld is not among them: it needs a version of core2 that was withdrawn, so that cargo finds no set of packages for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;

@@ -38,7 +38,9 @@ impl Wanted {
 pub struct RepoWalk {
     prefixes: Vec<Box<str>>,
     wanted: BTreeMap<Cid, Wanted>,
-    leaves: BTreeMap<Box<str>, Cid>,
+    /// In the order in which they were found. No key stands in a tree twice: each node's keys lie where its parent has a
+    /// place for them.
+    leaves: Vec<(Box<str>, Cid)>,
     /// Nodes read or wanted.
     nodes: usize,
     /// What leaves and wanted nodes take.
@@ -52,7 +54,7 @@ impl RepoWalk {
         let prefixes: Vec<Box<str>> = prefixes.into_iter().map(Into::into).collect();
         let first = Wanted { after: None, before: None, layer: None };
         let wanted = if prefixes.is_empty() { BTreeMap::new() } else { BTreeMap::from([(root, first)]) };
-        RepoWalk { prefixes, wanted, leaves: BTreeMap::new(), nodes: 1, bytes: 0 }
+        RepoWalk { prefixes, wanted, leaves: Vec::new(), nodes: 1, bytes: 0 }
     }
 
     /// The nodes that must be fed next, in the order of their CIDs. Nothing when the walk is done.
@@ -94,7 +96,7 @@ impl RepoWalk {
                 // Keys are ASCII: the node has seen to that.
                 let key: Box<str> = String::from_utf8_lossy(key).into();
                 self.bytes += key.len() + Cid::LEN;
-                self.leaves.insert(key, entry.value);
+                self.leaves.push((key, entry.value));
             }
         }
         for gap in 0..=node.entries.len() {
@@ -133,7 +135,9 @@ impl RepoWalk {
     /// The leaves found so far, in the order of their keys: `collection/rkey` and the record's CID. All there are under the
     /// prefixes once [`RepoWalk::is_done`].
     pub fn leaves(&self) -> impl ExactSizeIterator<Item = (&str, Cid)> + '_ {
-        self.leaves.iter().map(|(key, cid)| (&**key, *cid))
+        let mut leaves: Vec<(&str, Cid)> = self.leaves.iter().map(|(key, cid)| (&**key, *cid)).collect();
+        leaves.sort_unstable();
+        leaves.into_iter()
     }
 }
 
