@@ -167,9 +167,9 @@ async fn a_rebuild_makes_what_the_projector_made() {
     for n in (1..300).step_by(7) {
         log.push(removed("host", EVENT, &format!("e{n}"), n + 2_000));
     }
-    for n in 0..10 {
+    for (n, pin) in pins.iter().enumerate().take(10) {
         log.push(removed("anna", RSVP, &format!("r{n}"), n + 1_000));
-        log.push(answer("ben", &format!("r{n}"), n + 1_000, &format!("e{}", n + 20), pins[n], "notgoing", 10));
+        log.push(answer("ben", &format!("r{n}"), n + 1_000, &format!("e{}", n + 20), pin, "notgoing", 10));
     }
     log.push(account("carla", AccountStatus::Suspended, 1));
     log.push(observed("dora", Body::Snapshot { rev: rev(20) }));

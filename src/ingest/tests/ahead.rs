@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::decode::Level;
+use crate::source::Parcel;
 
 fn deliveries(frames: Vec<Vec<u8>>) -> Vec<Delivery> {
     let relay = upstream(UpstreamKind::Relay, "relay.example.org");
@@ -14,9 +15,19 @@ fn deliveries(frames: Vec<Vec<u8>>) -> Vec<Delivery> {
     frames.into_iter().map(delivery).collect()
 }
 
+/// Some frames travel alone, others together.
+fn parcels(deliveries: &[Delivery]) -> Vec<Parcel> {
+    let (alone, together) = deliveries.split_at(1);
+    let mut rest = Parcel::default();
+    for Delivery { upstream, seen_at, live, frame } in together {
+        rest.push(upstream, *seen_at, *live, frame.clone());
+    }
+    vec![alone[0].clone().into(), rest]
+}
+
 impl Bench {
     fn see_together(&mut self, deliveries: &[Delivery]) -> bool {
-        self.judge.look_ahead(&self.policy, deliveries);
+        self.judge.look_ahead(&self.policy, &parcels(deliveries));
         let ahead = self.judge.ahead.is_ahead();
         for delivery in deliveries {
             self.judge.judge(&self.policy, delivery, &mut self.batch);
@@ -73,7 +84,7 @@ fn what_was_verified_with_another_key_counts_for_nothing() {
     }
     assert_eq!(bench.puts().len(), 60);
     bench.judge.ahead.worth_it();
-    bench.judge.look_ahead(&bench.policy, &deliveries[60..]);
+    bench.judge.look_ahead(&bench.policy, &parcels(&deliveries[60..]));
     // The document changes after they were verified: the old key proves nothing any more.
     anna.account.key = SigningKey::from_entropy(Curve::P256, [7; 32]);
     bench.find(anna.identity());
