@@ -169,7 +169,7 @@ async fn a_rebuild_makes_what_the_projector_made() {
     }
     for (n, pin) in pins.iter().enumerate().take(10) {
         log.push(removed("anna", RSVP, &format!("r{n}"), n + 1_000));
-        log.push(answer("ben", &format!("r{n}"), n + 1_000, &format!("e{}", n + 20), pin, "notgoing", 10));
+        log.push(answer("ben", &format!("r{n}"), n + 1_000, &format!("e{}", n + 20), *pin, "notgoing", 10));
     }
     log.push(account("carla", AccountStatus::Suspended, 1));
     log.push(observed("dora", Body::Snapshot { rev: rev(20) }));

@@ -295,6 +295,9 @@ mod tests {
             commit(&[&create], b"\x1a\x00\x01\x00\x00"),
             commit(&[&update, &delete, &create], b"\x1b\x00\x00\x00\x01\x00\x00\x00\x00"),
             commit(&[], b"\x1a\xff\xff\xff\xff"),
+            commit(&[&delete], b"\x19\x01\x00"),
+            commit(&[&delete], b"\x18\x18"),
+            commit(&[&delete], b"\x17"),
         ]
     }
 

@@ -106,12 +106,15 @@ impl<'a> Rest<'a> {
         utf8(text)
     }
 
-    /// A number of 4 or 8 bytes, in its shortest form.
+    /// A number that is not negative, in its shortest form. A young PDS counts in few bytes, a relay in eight.
     #[inline(always)]
     fn seq(&mut self) -> Option<Seq> {
         match self.byte()? {
-            0x1a => Some(Seq::from(u32::from_be_bytes(*self.chunk()?))).filter(|seq| *seq > 0xffff),
             0x1b => Some(Seq::from_be_bytes(*self.chunk()?)).filter(|seq| *seq > 0xffff_ffff),
+            0x1a => Some(Seq::from(u32::from_be_bytes(*self.chunk()?))).filter(|seq| *seq > 0xffff),
+            0x19 => Some(Seq::from(u16::from_be_bytes(*self.chunk()?))).filter(|seq| *seq > 0xff),
+            0x18 => Some(Seq::from(self.byte()?)).filter(|seq| *seq >= 24),
+            small @ 0..24 => Some(Seq::from(small)),
             _ => None,
         }
     }
