@@ -10,7 +10,7 @@ use almanac::event::{Delivery, Seq, UpstreamKind};
 use almanac::source::relay::{
     self, ExtraCa, RelayOptions, RelayUrl, Subscription, SubscriptionSnapshot, SubscriptionState, SubscriptionStatus,
 };
-use almanac::source::{DeliveryReceiver, QueueDepth, QueueLimits, delivery_queue};
+use almanac::source::{DeliveryReceiver, Parcel, QueueDepth, QueueLimits, delivery_queue};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -153,6 +153,24 @@ impl Client {
         timeout(Duration::from_secs(3), self.task).await.expect("stop is not prompt").unwrap();
         self.status.snapshot()
     }
+}
+
+#[tokio::test]
+async fn what_comes_little_by_little_is_read_together() {
+    let host = Host::start().await;
+    let rest = Duration::from_millis(300);
+    let mut client = Client::start(host.url("ws"), RelayOptions { rest, ..patient() });
+    let mut peer = host.accept().await;
+    let mut parcels = Vec::new();
+    peer.send("first").await;
+    assert_eq!(timeout(PATIENCE, client.received.recv_parcels(&mut parcels, 1)).await.unwrap(), 1);
+    for frame in ["second", "third", "fourth"] {
+        peer.send(frame).await;
+    }
+    assert_eq!(timeout(PATIENCE, client.received.recv_parcels(&mut parcels, 1)).await.unwrap(), 3);
+    let frames: Vec<_> = parcels.iter().flat_map(Parcel::frames).map(|(frame, _)| frame.clone()).collect();
+    assert_eq!(frames, ["first", "second", "third", "fourth"]);
+    assert_eq!(parcels.len(), 2);
 }
 
 #[tokio::test]

@@ -28,14 +28,22 @@ pub(super) struct Proven {
 }
 
 /// Frames verified before their turn, of those that were taken together.
-#[derive(Default)]
 pub(super) struct Ahead {
+    /// Asked for once: the answer is put together from files of the system.
+    cores: usize,
     /// One for each delivery whose turn is still to come; empty when nothing was looked at.
     proven: VecDeque<Option<Proven>>,
     /// Of the delivery whose turn it is.
     current: Option<Proven>,
     /// Frames whose turn came with a key to verify them.
     keyed: usize,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Ahead { cores, proven: VecDeque::new(), current: None, keyed: 0 }
+    }
 }
 
 impl Ahead {
@@ -69,9 +77,8 @@ impl Judge {
     /// them, in this order and under this policy.
     pub(super) fn look_ahead(&mut self, policy: &Policy, parcels: &[Parcel]) {
         let often = std::mem::take(&mut self.ahead.keyed) >= WORTH;
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         self.ahead.proven.clear();
-        if !often || cores < 2 {
+        if !often || self.ahead.cores < 2 {
             return;
         }
         let level = self.trust.level();
@@ -93,7 +100,7 @@ impl Judge {
         let mut proven: Vec<Option<Proven>> = Vec::new();
         proven.resize_with(count, || None);
         std::thread::scope(|scope| {
-            let share = todo.len().div_ceil(cores).max(1);
+            let share = todo.len().div_ceil(self.ahead.cores).max(1);
             let mut shares = todo.chunks(share).map(|share| {
                 move || share.iter().map(|(place, todo)| (*place, todo.prove(policy, level))).collect::<Vec<_>>()
             });

@@ -1,6 +1,6 @@
 //! A subscription to one host's firehose over a websocket.
 //!
-//! In: an address, and where to resume, asked anew at each connection. Out: one [`Delivery`] per binary message, in
+//! In: an address, and where to resume, asked anew at each connection. Out: one [`Delivery`](crate::event::Delivery) per binary message, in
 //! order, through a bounded queue.
 //! Always true: the connection is tried again until somebody says stop; while the queue is full the socket is not read
 //! beyond the parcel in hand, and that silence of ours is never taken for the host's; a host that is idle but answers
@@ -12,6 +12,7 @@ mod dial;
 mod failure;
 mod gather;
 mod options;
+mod rest;
 mod status;
 mod url;
 
@@ -32,6 +33,7 @@ pub use self::failure::DisconnectReason;
 use self::failure::Failure;
 use self::gather::{Gathered, Heard};
 pub use self::options::{ExtraCa, ExtraCaError, RelayOptions};
+use self::rest::Rest;
 pub use self::status::{Oversized, SubscriptionSnapshot, SubscriptionState, SubscriptionStatus};
 pub use self::url::{RelayUrl, RelayUrlError};
 use super::metric::RelayMetrics;
@@ -167,6 +169,7 @@ impl Line<'_> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard_at = Instant::now();
         let mut gathered = Gathered::default();
+        let mut rest = Rest::default();
         loop {
             // In this order: what has arrived is read before silence is judged.
             let heard = tokio::select! {
@@ -175,7 +178,10 @@ impl Line<'_> {
                     let _ = timeout(FAREWELL, socket.close(None)).await;
                     return End::Stopped;
                 }
-                heard = gathered.fill(&mut socket, &self.upstream, &self.out) => heard,
+                heard = async {
+                    rest.end(&socket).await;
+                    gathered.fill(&mut socket, &self.upstream, &self.out).await
+                } => heard,
                 _ = ticks.tick() => {
                     let silent = heard_at.elapsed();
                     if silent >= options.dead_after {
@@ -194,8 +200,9 @@ impl Line<'_> {
                 self.metrics.ignored.increment(gathered.ignored);
                 gathered.ignored = 0;
             }
-            if !gathered.parcel.is_empty() {
-                let (frames, bytes) = (gathered.parcel.len() as u64, gathered.parcel.bytes() as u64);
+            let count = gathered.parcel.len();
+            if count > 0 {
+                let (frames, bytes) = (count as u64, gathered.parcel.bytes() as u64);
                 tokio::select! {
                     biased;
                     sent = self.out.send_parcel(gathered.take()) => if sent.is_err() {
@@ -214,6 +221,7 @@ impl Line<'_> {
             }
             // After the wait for room, not before: what the host said meanwhile is still unread.
             heard_at = Instant::now();
+            rest.begin(&socket, count, options.rest);
         }
     }
 }

@@ -17,6 +17,10 @@ pub struct RelayOptions {
     pub ping_interval: Duration,
     /// How long a connection may be silent, pongs included, before it counts as dead. More than `ping_interval`.
     pub dead_after: Duration,
+    /// Where frames come a few at a time, how long after reading some the next are left to gather. A record is visible later
+    /// by half of it in the mean, and a process that follows the whole network takes a fraction of the CPU time. Zero: every
+    /// frame is read as it comes.
+    pub rest: Duration,
     /// The shortest pause between attempts. The range that the pause is drawn from doubles with each failure in a row.
     pub backoff_min: Duration,
     /// The longest pause between attempts.
@@ -39,6 +43,7 @@ impl Default for RelayOptions {
             connect_timeout: Duration::from_secs(15),
             ping_interval: Duration::from_secs(20),
             dead_after: Duration::from_secs(60),
+            rest: Duration::from_millis(15),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(60),
             stable_after: Duration::from_secs(30),
