@@ -18,8 +18,10 @@ use crate::source::{DeliverySender, Parcel};
 
 /// How gathering ended.
 pub(super) enum Heard {
-    /// For now: the host said something.
-    Alive,
+    /// With all that has arrived.
+    Drained,
+    /// With a full parcel; more may have arrived.
+    Full,
     /// With the connection.
     End(Failure),
 }
@@ -64,7 +66,7 @@ impl Gathered {
                     }
                     self.parcel.push(upstream, self.seen_at, true, frame);
                     if out.is_full(&self.parcel) {
-                        return Poll::Ready(Heard::Alive);
+                        return Poll::Ready(Heard::Full);
                     }
                 }
                 Poll::Ready(Some(Ok(Message::Text(_)))) => self.ignored += 1,
@@ -72,7 +74,7 @@ impl Gathered {
                 Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Heard::End(Failure::websocket(error))),
                 Poll::Ready(None) => return Poll::Ready(Heard::End(Failure::closed(None))),
-                Poll::Pending if alive => return Poll::Ready(Heard::Alive),
+                Poll::Pending if alive => return Poll::Ready(Heard::Drained),
                 Poll::Pending => return Poll::Pending,
             }
             alive = true;

@@ -216,12 +216,13 @@ impl Line<'_> {
                 self.metrics.frames.increment(frames);
                 self.metrics.bytes.increment(bytes);
             }
-            if let Heard::End(failure) = heard {
-                return End::Lost(failure);
+            match heard {
+                Heard::Drained => rest.begin(&socket, count, options.rest),
+                Heard::Full => {}
+                Heard::End(failure) => return End::Lost(failure),
             }
             // After the wait for room, not before: what the host said meanwhile is still unread.
             heard_at = Instant::now();
-            rest.begin(&socket, count, options.rest);
         }
     }
 }
