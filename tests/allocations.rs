@@ -114,7 +114,7 @@ fn a_frame_that_is_dropped_allocates_nothing_of_its_own() {
     judge.judge(&policy, &Delivery { upstream, seen_at, live: true, frame: frames[0].clone() }, &mut batch);
     let mut judged = 0;
     let (count, ()) = allocations(|| {
-        parcel.for_each(|delivery| {
+        parcel.for_each(decode::AHEAD, decode::prefetch, |delivery| {
             assert!(judge.judge(&policy, delivery, &mut batch).is_none());
             judged += 1;
         });

@@ -33,6 +33,9 @@ const EMBEDDED_DATABASE: &str = "almanac";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller waits for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that was in use so shortly before is handed out unasked: it answered when it was given back, and a question
+/// before each statement is most of what a process costs that looks for work and finds none.
+const TRUSTED: Duration = Duration::from_secs(3);
 /// How long connections in use may keep `close` waiting.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -150,6 +153,15 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection.execute(SESSION).await?;
@@ -160,8 +172,9 @@ impl Db {
         Self(Arc::new(Inner { pool, options, server, version }))
     }
 
-    /// The shared connections. After the server was lost and came back, the pool's next connections work again; the
-    /// statement that was under way when it was lost fails, and its caller decides whether to repeat it.
+    /// The shared connections. After the server was lost and came back, the pool's next connections work again; statements
+    /// that were under way when it was lost fail, and so does the first over a connection that was in use within three seconds
+    /// before. Callers decide whether to repeat them.
     pub fn pool(&self) -> &PgPool {
         &self.0.pool
     }

@@ -186,6 +186,24 @@ impl<'a> Ops<'a> {
         self.first.map(|op| Ok(op.raw())).into_iter().chain((0..self.unread_count).map(move |_| raw_op(&mut reader)))
     }
 
+    /// Whether the path of one of them is what is asked for. What comes after it is not read.
+    ///
+    /// # Errors
+    /// An operation before it that cannot be read.
+    #[inline]
+    pub fn any_path(&self, mut asked: impl FnMut(&str) -> bool) -> Result<bool, Reject> {
+        if let Some(first) = &self.first {
+            return Ok(asked(first.path) || usual::paths(self.unread, self.unread_count).any(asked));
+        }
+        let mut reader = Reader::new(self.unread);
+        for _ in 0..self.unread_count {
+            if asked(raw_op(&mut reader)?.path) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The path of each operation that has one, whatever else is wrong with it: what a frame that is refused is about.
     pub fn paths(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let mut reader = Reader::new(self.unread);
@@ -259,6 +277,8 @@ mod tests {
             let outline = outline(&frame).unwrap();
             assert_eq!((outline.seq, outline.did, outline.ops.len()), (Some(7), "did:a:b.c", 3));
             let read: Vec<bool> = outline.ops.iter().map(|op| op.is_ok()).collect();
+            assert!(outline.ops.any_path(|_| false).is_err(), "{at}");
+            assert_eq!(outline.ops.any_path(|_| true).is_ok(), at > 0, "what comes after what is found is not read");
             assert_eq!(read[..=at], [true, true, false][2 - at..], "{at}");
             assert_eq!(outline.ops.paths().collect::<Vec<_>>(), ["a.b/c", "a.b/c"], "{at}");
         }
@@ -318,8 +338,15 @@ mod tests {
                 let outline = outline.unwrap_or_else(|reject| panic!("{reject}: {frame:x?}"));
                 let ops: Vec<_> = outline.ops.iter().map(|op| format!("{op:?}")).collect();
                 let paths: Vec<_> = outline.ops.paths().map(str::to_owned).collect();
+                // Asked of each path and of none: all of them are shown, in their order.
+                let mut shown = Vec::new();
+                let found = outline.ops.any_path(|path| {
+                    shown.push(path.to_owned());
+                    false
+                });
+                assert_eq!(found.is_ok_and(|found| !found), ops.iter().all(|op| op.starts_with("Ok")));
                 let (did, time) = (outline.did.to_owned(), outline.time.to_owned());
-                (outline.kind, outline.seq, did, time, outline.body_at, outline.ops.len(), ops, paths)
+                (outline.kind, outline.seq, did, time, outline.body_at, outline.ops.len(), ops, (paths, shown))
             };
             assert_eq!(told(outline(frame)), told(parse(frame)));
         };

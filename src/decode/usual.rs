@@ -70,6 +70,13 @@ pub(super) fn commit(body: &[u8]) -> Option<Usual<'_>> {
     Some(Usual { seq, did, time, first, more, more_count })
 }
 
+/// The paths of operations that [`commit`] has seen.
+#[inline]
+pub(super) fn paths(ops: &[u8], count: u64) -> impl Iterator<Item = &str> {
+    let mut rest = Rest(ops);
+    (0..count).map_while(move |_| rest.op().map(|op| op.path))
+}
+
 /// What is not read yet.
 struct Rest<'a>(&'a [u8]);
 

@@ -128,7 +128,7 @@ pub enum Verdict {
 pub fn judge(outline: &Outline<'_>, policy: &Policy, in_scope: impl FnOnce(&str) -> bool) -> Result<Verdict, Reject> {
     Ok(match outline.kind {
         Kind::Commit => {
-            let followed = follows(outline, &policy.collections)?;
+            let followed = outline.ops.any_path(|path| policy.collections.covers(path))?;
             if !followed && !in_scope(outline.did) {
                 return Ok(Verdict::Drop(DropReason::Collection));
             }
@@ -143,15 +143,6 @@ pub fn judge(outline: &Outline<'_>, policy: &Policy, in_scope: impl FnOnce(&str)
         Kind::Info | Kind::Error => Verdict::HostNotice,
         Kind::Unknown => Verdict::Drop(DropReason::UnknownKind),
     })
-}
-
-fn follows(outline: &Outline<'_>, collections: &CollectionSet) -> Result<bool, Reject> {
-    for op in outline.ops.iter() {
-        if collections.contains(op?.collection()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(test)]

@@ -58,6 +58,19 @@ impl CollectionSet {
             || self.prefixes.iter().any(|prefix| collection.starts_with(&**prefix))
     }
 
+    /// Whether a record's path, `collection/rkey`, lies in a followed collection. A path without a slash is all collection.
+    ///
+    /// The slash is not looked for: it must stand right behind a name, and in nearly all paths something else stands there.
+    #[inline]
+    pub fn covers(&self, path: &str) -> bool {
+        let is_in = |name: &str| match path.as_bytes().get(name.len()) {
+            Some(b'/') => path.as_bytes().starts_with(name.as_bytes()),
+            Some(_) => false,
+            None => path == name,
+        };
+        self.exact.iter().any(|name| is_in(name)) || self.prefixes.iter().any(|prefix| path.starts_with(&**prefix))
+    }
+
     /// The names and prefixes, as they were given.
     pub fn names(&self) -> Vec<String> {
         let prefixes = self.prefixes.iter().map(|prefix| format!("{prefix}*"));

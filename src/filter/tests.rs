@@ -87,6 +87,18 @@ fn collections_are_names_or_prefixes() {
 }
 
 #[test]
+fn a_path_is_covered_when_its_collection_is_followed() {
+    let set = CollectionSet::parse(["a.b.c", "org.example.calendar", "org.example.*"]).unwrap();
+    let collections = ["a.b.c", "a.b.cc", "a.b", "org.example.x", "org.examples.x", "org.example", "org", "é.b.c", ""];
+    for collection in collections {
+        for rkey in ["", "/", "/3k", "/a.b.c", "/org.example.x", "//"] {
+            let path = format!("{collection}{rkey}");
+            assert_eq!(set.covers(&path), set.contains(collection), "{path}");
+        }
+    }
+}
+
+#[test]
 fn lists_name_the_line_that_is_wrong() {
     let list = Policy::parse_list(&[], "# ours\ndid:plc:abc # anna\n\n did:web:example.org\n").unwrap();
     assert_eq!(list.len(), 2);

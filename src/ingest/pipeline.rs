@@ -18,6 +18,7 @@ use super::quarantine::{self, Space};
 use super::scope::{self, Cursors};
 use super::{bystander, held, lists, sighting, tally::Tally};
 use crate::db::{Db, SessionId, passes};
+use crate::decode;
 use crate::event::{Body, Did, Environment, Position};
 use crate::event_log::{Appended, Appender, LogError};
 use crate::filter::Policy;
@@ -29,7 +30,7 @@ use crate::telemetry::crash_point;
 /// About how many deliveries are judged between two looks at everything else: a parcel more at most.
 const TAKE: usize = 256;
 /// A batch that moves only cursors leaves this often, so that a quiet app never replays days.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A transaction without an end for this long is given up with its connection: the wire may be cut without a word. The next
 /// attempt may take twice as long, so that a database that is only slow is not asked the same for ever.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -150,7 +151,7 @@ impl Ingest {
                     let policy = policy.load();
                     judge.look_ahead(&policy, &taken);
                     for parcel in taken.drain(..) {
-                        parcel.for_each(|delivery| {
+                        parcel.for_each(decode::AHEAD, decode::prefetch, |delivery| {
                             if let Some(word) = judge.judge(&policy, delivery, &mut batch) {
                                 on_host_word(word);
                             }

@@ -79,19 +79,23 @@ impl Parcel {
         Some(Delivery { upstream: self.upstreams[upstream as usize].clone(), seen_at, live, frame })
     }
 
-    /// Shows every delivery to `work`, in order.
-    pub fn for_each(self, mut work: impl FnMut(&Delivery)) {
+    /// Shows every delivery to `work`, in order, and each frame to `soon` when `ahead` more will be worked on before it.
+    pub fn for_each(self, ahead: usize, mut soon: impl FnMut(&[u8]), mut work: impl FnMut(&Delivery)) {
         let Parcel { upstreams, mut frames, .. } = self;
+        frames.iter().take(ahead).for_each(|packed| soon(&packed.frame));
         let Some(Packed { upstream: mut current, live, seen_at, frame }) = frames.pop_front() else { return };
         let mut delivery = Delivery { upstream: upstreams[current as usize].clone(), seen_at, live, frame };
-        work(&delivery);
-        for Packed { upstream, live, seen_at, frame } in frames {
+        loop {
+            if let Some(later) = ahead.checked_sub(1).and_then(|place| frames.get(place)) {
+                soon(&later.frame);
+            }
+            work(&delivery);
+            let Some(Packed { upstream, live, seen_at, frame }) = frames.pop_front() else { return };
             if upstream != current {
                 current = upstream;
                 delivery.upstream = upstreams[current as usize].clone();
             }
             (delivery.live, delivery.seen_at, delivery.frame) = (live, seen_at, frame);
-            work(&delivery);
         }
     }
 }
@@ -131,8 +135,17 @@ mod tests {
             .into();
         let mut shown = Vec::new();
         assert_eq!((parcel().len(), parcel().bytes()), (6, 15));
-        parcel().for_each(|delivery| shown.push(told(delivery)));
+        let soon = std::cell::RefCell::new(Vec::new());
+        parcel().for_each(
+            2,
+            |frame| soon.borrow_mut().push(frame.len()),
+            |delivery| {
+                shown.push(told(delivery));
+                assert_eq!(soon.borrow().len(), (shown.len() + 2).min(want.len()));
+            },
+        );
         assert_eq!(shown, want);
+        assert_eq!(soon.into_inner(), want.iter().map(|told| told.3).collect::<Vec<_>>());
         let mut whole = parcel();
         let taken: Vec<_> = std::iter::from_fn(|| whole.pop()).map(|delivery| told(&delivery)).collect();
         assert_eq!(taken, want);

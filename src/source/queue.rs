@@ -332,7 +332,7 @@ mod tests {
         drop(sender);
         assert_eq!(receiver.recv_parcels(&mut parcels, 1).await, 0);
         for parcel in parcels {
-            parcel.for_each(|delivery| taken.push(delivery.clone()));
+            parcel.for_each(0, |_| {}, |delivery| taken.push(delivery.clone()));
         }
         assert_eq!(taken.iter().map(|delivery| delivery.frame[0]).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
     }

@@ -38,7 +38,7 @@ const PAGE: i64 = 500;
 /// Accounts that are looked for in the whole log before everything else has its turn again.
 const LINKS: i64 = 100;
 /// Without a word from the appender it looks this often, also for answers that were stored after their event had come.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often what is unseen is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Between attempts to reach a database that is gone.

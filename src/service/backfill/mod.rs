@@ -31,8 +31,10 @@ use crate::ingest::resync::Resync;
 use crate::network::Network;
 use crate::source::backfill::{self, Job, claim, reset_running};
 
-/// How often the table is looked at when nothing else happens.
+/// How often the table is looked at while there are jobs.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
+/// The longest pause between two looks: each that finds nothing, with nothing under way, doubles it.
+const LOOK_MAX: Duration = Duration::from_millis(1600);
 /// How often the gauges of the queue are brought up to date.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 /// How old a document may be that accounts are compared with, where nobody said how often they are.
@@ -125,6 +127,7 @@ pub async fn run(runner: Runner, background: bool, stopped: watch::Receiver<bool
     let busy = Busy::default();
     let mut jobs: JoinSet<()> = JoinSet::new();
     let mut gauges: Option<Instant> = None;
+    let mut quiet = LOOK_EVERY;
     while !*stopped.borrow() {
         let free = runner.settings.workers.saturating_sub(jobs.len());
         let mut pause = LOOK_EVERY;
@@ -135,6 +138,8 @@ pub async fn run(runner: Runner, background: bool, stopped: watch::Receiver<bool
                     for job in claimed {
                         jobs.spawn(settle::work(runner.clone(), job, busy.clone(), stopped.clone()));
                     }
+                    quiet = if jobs.is_empty() { (quiet * 2).min(LOOK_MAX) } else { LOOK_EVERY };
+                    pause = quiet;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "jobs cannot be read; tried again");
