@@ -49,7 +49,7 @@ pub struct Options {
 
 /// How far reading runs ahead of judging: enough to keep both busy, and little enough that the memory read into is used
 /// again while it is still in the cache.
-const AHEAD: QueueLimits = QueueLimits { frames: 8192, bytes: 6_000_000 };
+const AHEAD: QueueLimits = QueueLimits { frames: 8192, bytes: 8 * 1024 * 1024 };
 
 /// A dump that may not be replayed here.
 #[derive(Debug, thiserror::Error)]

@@ -38,7 +38,7 @@ impl Default for QueueLimits {
 /// judged should still be in the cache that it was read into.
 const PARCEL_FRAMES: usize = 256;
 /// The same in bytes; the frame that reaches it is the last.
-const PARCEL_BYTES: usize = 512 * 1024;
+const PARCEL_BYTES: usize = 1024 * 1024;
 /// A queue holds at least this many full parcels, so that one end can work while the other does.
 const PARCELS: usize = 8;
 

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 /// Of one chunk. A parcel ends where its chunk does, so this is also how many frames share the waking of whoever judges
-/// them: a hundred.
-const CHUNK_BYTES: usize = 512 * 1024;
+/// them: two hundred.
+const CHUNK_BYTES: usize = 1024 * 1024;
 /// Chunks that may be waited for. With more of them under way the reader is ahead anyway, and takes fresh memory.
 const LENT_MAX: usize = 16;
 
