@@ -60,7 +60,7 @@ pub struct Frames {
     /// The signing key of each account.
     pub keys: HashMap<String, PublicKey>,
     /// The DID document of each account, as JSON: an object.
-    pub documents: serde_json::Map<String, serde_json::Value>,
+    documents: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Frames {
