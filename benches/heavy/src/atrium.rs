@@ -13,7 +13,7 @@ use crate::car;
 use crate::peers::narrow::Header;
 use crate::peers::{self, ready, weigh};
 
-/// Its own enum of messages takes JSON alone: it wants the type in the body.
+/// atrium's own enum of messages wants the type in the body, where frames do not have it.
 #[expect(dead_code, reason = "identities and accounts are decoded, and nobody asks them anything")]
 enum Message {
     Commit(Box<Commit>),
