@@ -21,25 +21,37 @@ use crate::peers::{self, weigh};
 const RECORDS: usize = 11_585;
 
 /// The beginnings of followed keys.
-const FOLLOWED: [&str; 2] = ["community.lexicon.calendar.event/", "community.lexicon.calendar.rsvp/"];
+pub const FOLLOWED: [&str; 2] = ["community.lexicon.calendar.event/", "community.lexicon.calendar.rsvp/"];
 
 /// Runs the path if it is chosen.
 pub fn run(scale: Scale, chosen: &dyn Fn(&str) -> bool, results: &mut Vec<Outcome>) {
     if !chosen("repository CAR") {
         return;
     }
+    let bytes = make(scale);
+    results.push(contest(&bytes).run(scale));
+}
+
+/// Makes the CAR.
+pub fn make(scale: Scale) -> Vec<u8> {
     eprintln!("making a repository");
-    let bytes = repository(if scale == Scale::Test { RECORDS / 20 } else { RECORDS });
-    let contender = |name, work: fn(&[u8]) -> u64| {
-        let bytes = &bytes[..];
-        let run = move || {
-            let watch = Stopwatch::start(None);
-            (work(bytes), watch.cost())
-        };
-        Contender { name, run: Box::new(run) }
+    repository(if scale == Scale::Test { RECORDS / 20 } else { RECORDS })
+}
+
+/// Somebody who does `work` on the CAR.
+pub fn contender<'a>(name: &'static str, bytes: &'a [u8], work: impl Fn(&[u8]) -> u64 + 'a) -> Contender<'a> {
+    let run = move || {
+        let watch = Stopwatch::start(None);
+        (work(bytes), watch.cost())
     };
-    let blocks = Car::parse(&bytes).expect("the generator writes CARs").len();
-    let contest = Contest {
+    Contender { name, run: Box::new(run) }
+}
+
+/// Number and size of the followed records in the CAR.
+pub fn contest(bytes: &[u8]) -> Contest<'_> {
+    let contender = |name, work: fn(&[u8]) -> u64| contender(name, bytes, work);
+    let blocks = Car::parse(bytes).expect("the generator writes CARs").len();
+    Contest {
         name: "repository CAR",
         input: format!("one of {} bytes, {blocks} blocks", bytes.len()),
         unit: "CARs",
@@ -53,11 +65,11 @@ pub fn run(scale: Scale, chosen: &dyn Fn(&str) -> bool, results: &mut Vec<Outcom
             contender("rs-car, hashes of all blocks, the whole tree by serde", |bytes| by_serde(peers::rs_car(bytes))),
             contender("iroh-car, no hashes, the whole tree by serde", |bytes| by_serde(peers::iroh_car(bytes))),
         ],
-    };
-    results.push(contest.run(scale));
+    }
 }
 
-fn is_followed(key: &str) -> bool {
+/// Whether the record of this key is of a followed collection.
+pub fn is_followed(key: &str) -> bool {
     FOLLOWED.iter().any(|prefix| key.starts_with(prefix))
 }
 

@@ -65,7 +65,8 @@ pub fn over_frames<'a>(
     Contender { name, run: Box::new(run) }
 }
 
-fn outline_and_filter(frames: &Frames) -> Contest<'_> {
+/// Which frames are of followed collections.
+pub fn outline_and_filter(frames: &Frames) -> Contest<'_> {
     let collections = ["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"];
     let policy = Policy::new(
         Environment::parse("bench").expect("a literal that is a name"),
@@ -101,7 +102,8 @@ fn outline_and_filter(frames: &Frames) -> Contest<'_> {
     }
 }
 
-fn full_decode<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
+/// What frames say, with their records.
+pub fn full_decode<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
     let almanac = |frame: &Bytes| {
         let outline = decode::outline(frame).expect("the generator writes frames");
         match decode::decode(frame, &outline, |_| true, &Checks::NONE).expect("the generator writes frames") {
@@ -131,7 +133,7 @@ fn full_decode<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
 }
 
 /// Everything that can be proven of a frame alone: hashes, signature, and the tree undone to `prevData`.
-fn full_verification<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
+pub fn full_verification<'a>(name: &'static str, frames: &'a Frames) -> Contest<'a> {
     let almanac = |frame: &Bytes| {
         let outline = decode::outline(frame).expect("the generator writes frames");
         let checks = Checks { level: Level::Full, key: frames.keys.get(outline.did), now: None };

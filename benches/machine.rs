@@ -24,7 +24,7 @@ pub fn commit() -> String {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", "src", "benches", "Cargo.lock"]);
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ":/src", ":/benches", ":/Cargo.lock"]);
     if changed.is_some_and(|changed| changed.is_empty()) { commit } else { format!("{commit} and changes after it") }
 }
 

@@ -6,8 +6,10 @@
 //!
 //! Every contender of a path does its work on the same bytes in the same process, in turns (A B C A B C …), and must
 //! return the same result. What counts is CPU time: on a machine that others use too, wall time is not ours to measure.
-//! `backfill` and `publish` are told in wall time: most of it is waiting for hosts.
+//! `backfill` and `publish` are told in wall time: most of it is waiting for hosts. Peers that take minutes to build stand
+//! beside the same contests in a package of their own, `benches/heavy`.
 
+mod arguments;
 mod backfill;
 mod car;
 #[allow(dead_code, reason = "what tests need beside it")]
@@ -18,6 +20,7 @@ mod contest;
 mod decode;
 mod fixture;
 mod instructions;
+mod json;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/keeper.rs"]
 mod keeper;
@@ -42,43 +45,22 @@ mod results;
 #[allow(dead_code, reason = "what tests need beside it")]
 #[path = "../tests/support/serve.rs"]
 mod serve;
+mod table;
 mod targets;
 mod websocket;
 
-use fixture::Scale;
+use arguments::Arguments;
 
 fn main() {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
     if backfill::network::served(&words) || instructions::served(&words) {
         return;
     }
-    let mut flag = |name: &str| {
-        let before = words.len();
-        words.retain(|word| word != name);
-        words.len() < before
-    };
-    // Cargo passes `--bench` to every benchmark.
-    flag("--bench");
-    let scale = match (flag("--test"), flag("--full") || std::env::var_os("ALMANAC_BENCH_FULL").is_some()) {
-        (true, _) => Scale::Test,
-        (false, true) => Scale::Full,
-        (false, false) => Scale::Small,
-    };
-    let json = words.iter().position(|word| word == "--json").map(|at| {
-        words.remove(at);
-        if at == words.len() {
-            eprintln!("--json wants the file to write");
-            std::process::exit(2);
-        }
-        std::path::PathBuf::from(words.remove(at))
-    });
-    if let Some(unknown) = words.iter().find(|word| word.starts_with('-')) {
-        eprintln!("{unknown} is none of --test, --full and --json FILE, nor a word of a path's name");
-        std::process::exit(2);
-    }
+    let arguments = Arguments::read(words);
+    let scale = arguments.scale;
     // Without it the parts that count would count into nothing, and look faster than they are in a process that serves.
     almanac::service::register_metrics();
-    let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    let chosen = |name: &str| arguments.chosen(name);
     let mut found = results::Results::new(scale);
     let results = &mut found.outcomes;
     decode::run(scale, &chosen, results);
@@ -92,7 +74,7 @@ fn main() {
     found.live = live::run(scale, &chosen);
     found.growth = live::growth::run(scale, &chosen);
     report::print(&found);
-    if let Some(json) = json {
-        found.write(&json, &words);
+    if let Some(path) = &arguments.json {
+        json::write(&found.to_json(&arguments), path);
     }
 }

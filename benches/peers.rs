@@ -18,12 +18,13 @@ use sha2::{Digest, Sha256};
 /// The default collections, as a filter of somebody else's would hold them.
 const FOLLOWED: [&str; 2] = ["community.lexicon.calendar.event", "community.lexicon.calendar.rsvp"];
 
-fn is_followed(path: &str) -> bool {
+/// Whether the record of this path is of a followed collection.
+pub fn is_followed(path: &str) -> bool {
     path.split_once('/').is_some_and(|(collection, _)| FOLLOWED.contains(&collection))
 }
 
 /// The envelope as far as a filter needs it, borrowed from the frame.
-mod narrow {
+pub mod narrow {
     use super::Deserialize;
 
     #[derive(Deserialize)]

@@ -1,23 +1,17 @@
-//! The table.
+//! The tables.
 
 use crate::backfill::{Report, Round};
-use crate::contest::{Outcome, Row};
-use crate::fixture::SEED;
 use crate::lists::Memory;
-use crate::machine::{commit, cores, cpu_model, load};
 use crate::publish;
 use crate::results::Results;
+use crate::table::{self, thousands};
 use crate::targets::{Bound, TARGETS};
 
 /// Prints everything that was found, and on what.
 pub fn print(found: &Results) {
-    println!("- machine: {}, {} cores, load before the report {}", cpu_model(), cores(), load());
-    println!("- commit: {}", commit());
-    println!("- fixture: made by `almanac::devnet` from seed {SEED}, {} run", found.scale.name());
+    table::heading(found.scale);
     targets(found);
-    if !found.outcomes.is_empty() {
-        contests(&found.outcomes);
-    }
+    table::contests(&found.outcomes);
     if let Some(memory) = &found.memory {
         lists(memory);
     }
@@ -75,28 +69,6 @@ fn publishing(report: &publish::Report) {
     }
 }
 
-fn contests(outcomes: &[Outcome]) {
-    println!();
-    println!("| path | who | per CPU-second | per second of wall time | Almanac is, in CPU time |");
-    println!("|---|---|--:|--:|--:|");
-    for outcome in outcomes {
-        for (at, row) in outcome.rows.iter().enumerate() {
-            let path = match at {
-                0 => format!("**{}**: {}, {} rounds", outcome.name, outcome.input, outcome.rounds),
-                _ => String::new(),
-            };
-            let rate = |n: f64| format!("{} {}", thousands(n), outcome.unit);
-            let (cpu, wall) = (rate(row.per_cpu_second), rate(row.per_wall_second));
-            println!("| {path} | {} | {cpu} | {wall} | {} |", row.name, ratio(at, row));
-        }
-    }
-    println!();
-    println!(
-        "Each row shows its best round. The ratio is that of the best rounds; in brackets the lowest and highest of"
-    );
-    println!("single rounds. Where a database takes part its CPU time counts too.");
-}
-
 fn lists(memory: &Memory) {
     println!();
     println!(
@@ -151,22 +123,4 @@ fn backfills(report: &Report) {
         "The round in the middle; in brackets the lowest and highest. Answers are bodies alone. After every round the index"
     );
     println!("was what the repositories hold, by the simulated network's own account.");
-}
-
-fn ratio(at: usize, row: &Row) -> String {
-    let (best, low, high) = row.almanac_is;
-    if at == 0 { String::new() } else { format!("{best:.2} × as fast ({low:.2}–{high:.2})") }
-}
-
-/// `1234567.8` as `1,234,568`.
-fn thousands(n: f64) -> String {
-    let digits = format!("{n:.0}");
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -1,14 +1,13 @@
-//! Everything that a run found, and the same for machines: `--json FILE`.
-
-use std::path::Path;
+//! Everything that a run found, and the same for machines.
 
 use serde_json::{Value, json};
 
+use crate::arguments::Arguments;
 use crate::contest::Outcome;
-use crate::fixture::{SEED, Scale};
+use crate::fixture::Scale;
 use crate::lists::Memory;
 use crate::targets::{LIST_BYTES, LIVE_CPU, LIVE_P50, LIVE_P99, LIVE_RSS, Measured, TARGETS};
-use crate::{backfill, live, machine, publish};
+use crate::{backfill, json, live, publish};
 
 /// What a run found. What was not chosen is not there.
 pub struct Results {
@@ -54,47 +53,20 @@ impl Results {
         all
     }
 
-    /// Writes it all to `path`.
-    ///
-    /// # Panics
-    /// When the file cannot be written: the run was for its sake.
-    pub fn write(&self, path: &Path, words: &[String]) {
+    /// All of it, for machines.
+    pub fn to_json(&self, arguments: &Arguments) -> Value {
         let others = self.measured();
-        let targets: Vec<Value> = TARGETS.iter().map(|target| target.to_json(&self.outcomes, &others)).collect();
-        let value = json!({
-            "schema": 1,
-            "at": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-            "machine": machine::to_json(), "load": machine::load(), "commit": machine::commit(),
-            "seed": SEED, "scale": self.scale.name(), "words": words,
-            "targets": targets,
-            "contests": self.outcomes.iter().map(contest).collect::<Vec<_>>(),
-            "lists": self.memory.as_ref().map(|memory| json!({
-                "dids": memory.dids, "bytes_told": memory.told, "bytes_grown": memory.grown,
-            })),
-            "backfill": self.backfilled.as_ref().map(backfilled),
-            "publish": self.published.as_ref().map(published),
-            "live": self.live.as_ref().map(live::Report::to_json),
-            "growth": self.growth.as_ref().map(live::growth::Report::to_json),
-        });
-        let text = serde_json::to_string_pretty(&value).expect("what was found is JSON");
-        if let Err(error) = std::fs::write(path, text + "\n") {
-            panic!("cannot write {}: {error}; give --json a file in a folder that is there", path.display());
-        }
+        let mut value = json::of_run(arguments, &self.outcomes);
+        value["targets"] = TARGETS.iter().map(|target| target.to_json(&self.outcomes, &others)).collect();
+        value["lists"] = json!(self.memory.as_ref().map(|memory| json!({
+            "dids": memory.dids, "bytes_told": memory.told, "bytes_grown": memory.grown,
+        })));
+        value["backfill"] = json!(self.backfilled.as_ref().map(backfilled));
+        value["publish"] = json!(self.published.as_ref().map(published));
+        value["live"] = json!(self.live.as_ref().map(live::Report::to_json));
+        value["growth"] = json!(self.growth.as_ref().map(live::growth::Report::to_json));
+        value
     }
-}
-
-fn contest(outcome: &Outcome) -> Value {
-    let rows = outcome.rows.iter().map(|row| {
-        let (best, lowest, highest) = row.almanac_is;
-        json!({
-            "name": row.name, "per_cpu_second": row.per_cpu_second, "per_wall_second": row.per_wall_second,
-            "almanac_is": { "best": best, "lowest": lowest, "highest": highest },
-        })
-    });
-    json!({
-        "name": outcome.name, "input": outcome.input, "unit": outcome.unit, "rounds": outcome.rounds,
-        "contenders": rows.collect::<Vec<_>>(),
-    })
 }
 
 fn backfilled(report: &backfill::Report) -> Value {
