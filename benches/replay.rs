@@ -202,7 +202,7 @@ fn to_postgres<'a>(
         rounds: 5,
         contenders: vec![
             contender("Almanac: decoded, fully verified, logged, folded, indexed", verifying, "verified"),
-            contender("the same, nothing verified", settings, "trusting"),
+            contender("Almanac: the same, nothing verified", settings, "trusting"),
             yardstick("the decoded records into one bare table, COPY", How::Copy),
             yardstick("the decoded records into one bare table, UNNEST", How::Unnest),
             yardstick("the decoded records into one bare table, row by row", How::RowByRow),
