@@ -178,6 +178,7 @@ async fn load_all(
     while let Ok(more) = told.try_recv() {
         events += more;
     }
+    progress(RebuildProgress::Folded { events, of });
     let all: Vec<_> = of_events.iter().chain(&others).cloned().collect();
     let mut made = of_events.len();
     let mut indexed = |made: usize| progress(RebuildProgress::Indexed { indices: made, of: all.len() });
