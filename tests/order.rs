@@ -157,7 +157,7 @@ async fn take_in(db: &Db, deliveries: Vec<Delivery>) {
             tokio::task::yield_now().await;
         }
     });
-    let projecting = tokio::spawn(Projector { db: db.clone(), health: Box::new(|_| {}) }.run(head));
+    let projecting = tokio::spawn(Projector { db: db.clone(), rebuild_from: None, health: Box::new(|_| {}) }.run(head));
     let report = ingest.run(queue, Sink::Log { db: db.clone(), appender, name }).await.unwrap();
     sending.await.unwrap();
     projecting.await.unwrap().unwrap();

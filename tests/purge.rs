@@ -105,7 +105,10 @@ async fn append(db: &TestDb, events: &[Observed]) -> Appended {
 /// Folds the log to its end.
 async fn fold(db: &TestDb) {
     let (_, head) = watch::channel(0);
-    Projector { db: db.db().clone(), health: Box::new(|result| result.unwrap()) }.run(head).await.unwrap();
+    Projector { db: db.db().clone(), rebuild_from: None, health: Box::new(|result| result.unwrap()) }
+        .run(head)
+        .await
+        .unwrap();
 }
 
 async fn append_and_fold(db: &TestDb, events: &[Observed]) {

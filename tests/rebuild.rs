@@ -14,13 +14,14 @@ use almanac::event::{
     Verification,
 };
 use almanac::event_log::{self, Appender};
-use almanac::projection::{Projector, RebuildProgress, checksum, rebuild};
+use almanac::projection::{ProjectionError, Projector, RebuildProgress, checksum, rebuild};
 use chrono::{DateTime, Utc};
 use support::postgres::TestDb;
 use tokio::sync::watch;
 
 const EVENT: &str = "community.lexicon.calendar.event";
 const RSVP: &str = "community.lexicon.calendar.rsvp";
+const STATUS: [&str; 3] = ["going", "interested", "notgoing"];
 
 fn did(name: &str) -> Did {
     Did::parse(&format!("did:plc:{name:2<24}")).unwrap()
@@ -104,8 +105,16 @@ async fn append(db: &TestDb, events: &[Observed]) {
 
 /// Folds the log to its end.
 async fn fold(db: &TestDb) {
+    fold_from(db, None).await;
+}
+
+/// The same, by a projector that may rebuild.
+async fn fold_from(db: &TestDb, rebuild_from: Option<i64>) {
     let (_, head) = watch::channel(0);
-    Projector { db: db.db().clone(), health: Box::new(|result| result.unwrap()) }.run(head).await.unwrap();
+    Projector { db: db.db().clone(), rebuild_from, health: Box::new(|result| result.unwrap()) }
+        .run(head)
+        .await
+        .unwrap();
 }
 
 /// The indices and the constraints that hang on them.
@@ -140,7 +149,6 @@ async fn miscounted(db: &TestDb) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_makes_what_the_projector_made() {
-    const STATUS: [&str; 3] = ["going", "interested", "notgoing"];
     let db = TestDb::fresh().await;
     let mut log = Vec::new();
     let mut pins = Vec::new();
@@ -208,4 +216,59 @@ async fn a_rebuild_makes_what_the_projector_made() {
     assert_eq!(miscounted(&db).await, 0);
     rebuild(db.db(), |_| {}).await.unwrap();
     assert_eq!(checksum(db.pool()).await.unwrap(), went_on);
+}
+
+/// What changes when the tables are exchanged.
+async fn table(db: &TestDb) -> u32 {
+    let oid: sqlx::postgres::types::Oid =
+        sqlx::query_scalar("select 'calendar.events'::regclass::oid").fetch_one(db.pool()).await.unwrap();
+    oid.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projector_that_is_far_behind_at_the_end_makes_the_tables_anew() {
+    let log: Vec<Observed> = (0..60)
+        .flat_map(|n| {
+            let (event, cid) = event("host", &format!("e{n}"), n);
+            [event, answer("anna", &format!("r{n}"), n, &format!("e{n}"), cid, STATUS[n % 3], 10)]
+        })
+        .collect();
+    let filled = async || {
+        let db = TestDb::fresh().await;
+        append(&db, &log).await;
+        db
+    };
+    let db = filled().await;
+    let before = table(&db).await;
+    fold(&db).await;
+    let folded = checksum(db.pool()).await.unwrap();
+    assert_eq!(table(&db).await, before);
+
+    for (from, is_rebuilt) in [(120, true), (121, false)] {
+        let db = filled().await;
+        let before = table(&db).await;
+        fold_from(&db, Some(from)).await;
+        assert_eq!(checksum(db.pool()).await.unwrap(), folded);
+        assert_eq!(table(&db).await != before, is_rebuilt, "from {from}");
+        // Less than what is folded already.
+        let before = table(&db).await;
+        append(&db, &(0..119).map(|n| removed("ben", EVENT, &format!("e{n}"), n)).collect::<Vec<_>>()).await;
+        fold_from(&db, Some(1)).await;
+        assert_eq!(table(&db).await, before);
+    }
+
+    let db = filled().await;
+    let before = table(&db).await;
+    sqlx::query("create view mine as select uri from calendar.events").execute(db.pool()).await.unwrap();
+    fold_from(&db, Some(1)).await;
+    assert_eq!((checksum(db.pool()).await.unwrap(), table(&db).await), (folded.clone(), before));
+
+    let db = filled().await;
+    let before = table(&db).await;
+    let mut other = db.db().connect().await.unwrap();
+    sqlx::query("select pg_advisory_lock($1)").bind(0x616c_6d61_7265_6275_i64).execute(&mut other).await.unwrap();
+    let refused = rebuild(db.db(), |_| {}).await.unwrap_err();
+    assert!(matches!(refused, ProjectionError::RebuildUnderWay), "{refused}");
+    fold_from(&db, Some(1)).await;
+    assert_eq!((checksum(db.pool()).await.unwrap(), table(&db).await), (folded, before));
 }

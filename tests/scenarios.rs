@@ -228,7 +228,8 @@ async fn send(db: &TestDb, deliveries: impl IntoIterator<Item = Delivery>) {
     let (out, queue) = delivery_queue(QueueLimits::default());
     let (position, head) = watch::channel(0);
     let health = |result: Result<(), String>| result.unwrap();
-    let projecting = tokio::spawn(Projector { db: db.db().clone(), health: Box::new(health) }.run(head));
+    let projecting =
+        tokio::spawn(Projector { db: db.db().clone(), rebuild_from: None, health: Box::new(health) }.run(head));
     let ingest = Ingest {
         judge: Judge::new(scope, Trust::Unverified, Default::default(), None),
         inquiries: Inquiries::none(),

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::fold::fold;
+use super::rebuild;
 use crate::db::{Db, SessionId, passes};
 use crate::event::Position;
 use crate::event_log;
@@ -48,6 +49,9 @@ pub enum ProjectionError {
         /// What Postgres says.
         by: String,
     },
+    /// Two rebuilds would write into the same new tables.
+    #[error("another rebuild of this index is under way: wait until it has ended, or stop it")]
+    RebuildUnderWay,
     /// The database did not do it.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -62,11 +66,18 @@ pub async fn checkpoint(pool: &PgPool) -> Result<Position, sqlx::Error> {
 pub struct Projector {
     /// Where.
     pub db: Db,
+    /// When the last word is in the log and at least so many events, and as many as were folded before, are still to be folded,
+    /// the tables are made anew: less work in all, and over several connections. `None`: never, because what follows the log
+    /// as long as it runs may be told to end at any time, and half a rebuild is nothing.
+    pub rebuild_from: Option<i64>,
     /// Told whether the tables are kept up to date, or why not.
     pub health: Box<dyn Fn(Result<(), String>) + Send + Sync>,
 }
 
 impl Projector {
+    /// Below this a rebuild saves less than a few seconds.
+    pub const REBUILD_FROM: i64 = 50_000;
+
     /// Follows the log until `head`'s sender is gone and everything up to its last word is folded. A database that is
     /// gone is waited for.
     pub async fn run(self, mut head: watch::Receiver<Position>) -> Result<(), ProjectionError> {
@@ -74,7 +85,13 @@ impl Projector {
         let mut line = Line { db: &self.db, open: None, old: None, patience: PATIENCE };
         loop {
             let last = head.has_changed().is_err();
-            match line.catch_up().await {
+            let caught_up = async {
+                if last {
+                    self.rebuild_if_far_behind().await?;
+                }
+                line.catch_up().await
+            };
+            match caught_up.await {
                 Ok(()) => {
                     pause = Duration::from_millis(50);
                     (self.health)(Ok(()));
@@ -96,6 +113,26 @@ impl Projector {
                 _ = head.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
+        }
+    }
+}
+
+impl Projector {
+    async fn rebuild_if_far_behind(&self) -> Result<(), ProjectionError> {
+        let Some(from) = self.rebuild_from else { return Ok(()) };
+        let mut connection = self.db.pool().acquire().await?;
+        let folded = checkpoint(self.db.pool()).await?;
+        let missing = event_log::head(&mut connection).await? - folded;
+        if missing < from.max(folded) || rebuild::is_for_the_operator(&mut connection).await? {
+            return Ok(());
+        }
+        drop(connection);
+        tracing::info!(missing, folded, "the index is made anew: that takes less than folding what is missing");
+        match rebuild::rebuild(&self.db, |_| {}).await {
+            Ok(_) => Ok(()),
+            // Whoever does it does it for this process too; what it leaves out is folded as ever.
+            Err(ProjectionError::RebuildUnderWay) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

@@ -206,7 +206,7 @@ pub async fn replay(
                 tracing::warn!("{problem}");
             }
         };
-        tokio::spawn(Projector { db, health: Box::new(health) }.run(head))
+        tokio::spawn(Projector { db, rebuild_from: Some(Projector::REBUILD_FROM), health: Box::new(health) }.run(head))
     });
     let ingest = Ingest {
         judge: Judge::new(known, trust, Arc::default(), options.range).with_space(&space),

@@ -272,7 +272,7 @@ impl Turn {
         // Kept beside ingest's own until ingest has ended: the projector follows the log for as long as one of them is there.
         let (position, head) = watch::channel(0);
         let following = position.clone();
-        let projector = Projector { db: self.db.clone(), health: report(&self.health, "index") };
+        let projector = Projector { db: self.db.clone(), rebuild_from: None, health: report(&self.health, "index") };
         let mut projecting = tokio::spawn(projector.run(head));
         let (broke, mut broken) = oneshot::channel();
         helpers.spawn({

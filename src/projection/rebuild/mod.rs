@@ -24,6 +24,8 @@ use crate::event_log;
 use crate::telemetry::crash_point;
 use load::{Loader, Pass, Piece};
 
+/// Names the right to rebuild among all advisory locks of a database. Any constant will do, as long as it never changes.
+const LOCK: i64 = 0x616c_6d61_7265_6275;
 /// Pieces that the log is loaded in are about this large: the server sorts each in memory.
 const PIECE_EVENTS: i64 = 30_000;
 /// More workers than this would take the server from everybody else.
@@ -62,15 +64,37 @@ pub enum RebuildProgress {
     },
 }
 
-/// Rebuilds the index. Nobody else may rebuild meanwhile; a `serve` may go on.
+/// Rebuilds the index. A `serve` may go on meanwhile.
 ///
 /// Takes one connection, and for each of up to four workers two more. Memory: some megabytes for each worker, and the words
 /// and RSVPs of one account; the server sorts in at most 128 MB for each.
 ///
 /// # Errors
-/// As the projector's. The old tables stay as they were.
+/// Another rebuild that is under way, and as the projector's. The old tables stay as they were.
 pub async fn rebuild(db: &Db, mut progress: impl FnMut(RebuildProgress)) -> Result<RebuildReport, ProjectionError> {
-    let connection = &mut connect(db).await?;
+    let mut connection = connect(db).await?;
+    let report = rebuild_alone(db, &mut connection, &mut progress).await;
+    // The lock is free once the server has taken leave.
+    let _gone = connection.close().await;
+    report
+}
+
+/// Whether something of somebody else's hangs on the tables: a view would go on showing the old ones after an exchange, and so
+/// nobody but the operator decides on one.
+pub(super) async fn is_for_the_operator(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    tables::are_in_use(connection).await
+}
+
+async fn rebuild_alone(
+    db: &Db,
+    connection: &mut PgConnection,
+    mut progress: impl FnMut(RebuildProgress),
+) -> Result<RebuildReport, ProjectionError> {
+    let is_alone: bool =
+        sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut *connection).await?;
+    if !is_alone {
+        return Err(ProjectionError::RebuildUnderWay);
+    }
     tables::drop_old(connection).await?;
     tables::prepare(connection).await?;
     let head = event_log::head(connection).await?;

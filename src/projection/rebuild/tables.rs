@@ -21,6 +21,24 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::E
     tx.commit().await
 }
 
+/// Whether views or foreign keys of other schemas hang on the tables.
+pub(super) async fn are_in_use(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "with ours as (select oid from pg_class where relnamespace = 'calendar'::regnamespace)
+         select exists (
+             select from pg_depend d
+             join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+             where d.refclassid = 'pg_class'::regclass and d.refobjid in (select oid from ours)
+                 and r.ev_class not in (select oid from ours)
+         ) or exists (
+             select from pg_constraint c
+             where c.contype = 'f' and c.confrelid in (select oid from ours) and c.conrelid not in (select oid from ours)
+         )",
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// An index to be made as the old table has it, under its name.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Index {

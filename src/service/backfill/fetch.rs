@@ -216,7 +216,9 @@ pub(in crate::service) async fn append(
             tracing::warn!("{problem}");
         }
     };
-    let projecting = tokio::spawn(Projector { db: db.clone(), health: Box::new(warn) }.run(head));
+    let projecting = tokio::spawn(
+        Projector { db: db.clone(), rebuild_from: Some(Projector::REBUILD_FROM), health: Box::new(warn) }.run(head),
+    );
     let (pool, policy, on_move) = (db.pool().clone(), policies.current().clone(), policies.on_move());
     let releasing = quarantine::tell(pool.clone(), policies.clone(), inlet.clone(), ended.clone());
     let releasing = tokio::spawn(releasing);
