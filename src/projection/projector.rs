@@ -83,17 +83,21 @@ impl Projector {
     pub async fn run(self, mut head: watch::Receiver<Position>) -> Result<(), ProjectionError> {
         let mut pause = Duration::from_millis(50);
         let mut line = Line { db: &self.db, open: None, old: None, patience: PATIENCE };
+        let mut may_rebuild = true;
         loop {
             let last = head.has_changed().is_err();
-            let caught_up = async {
-                if last {
+            let stepped = async {
+                if last && std::mem::take(&mut may_rebuild) {
                     self.rebuild_if_far_behind().await?;
                 }
-                line.catch_up().await
+                line.step().await
             };
-            match caught_up.await {
-                Ok(()) => {
+            match stepped.await {
+                Ok(folded) => {
                     pause = Duration::from_millis(50);
+                    if !folded.is_all {
+                        continue;
+                    }
                     (self.health)(Ok(()));
                     if last {
                         return Ok(());
@@ -147,25 +151,21 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    async fn catch_up(&mut self) -> Result<(), ProjectionError> {
+    async fn step(&mut self) -> Result<Folded, ProjectionError> {
         if self.open.is_none() {
             self.open = Some(self.dial().await?);
         }
         let (connection, _) = self.open.as_mut().expect("it was opened above");
-        loop {
-            match timeout(self.patience, step(connection, "calendar")).await {
-                Ok(folded) => {
-                    let folded = folded?;
-                    self.patience = PATIENCE;
-                    if folded.is_all {
-                        return Ok(());
-                    }
-                }
-                Err(_) => {
-                    let late = no_answer(self.patience);
-                    self.patience = (self.patience * 2).min(PATIENCE_MAX);
-                    return Err(late.into());
-                }
+        match timeout(self.patience, step(connection, "calendar")).await {
+            Ok(folded) => {
+                let folded = folded?;
+                self.patience = PATIENCE;
+                Ok(folded)
+            }
+            Err(_) => {
+                let late = no_answer(self.patience);
+                self.patience = (self.patience * 2).min(PATIENCE_MAX);
+                Err(late.into())
             }
         }
     }
