@@ -119,13 +119,11 @@ impl Projector {
             }
         }
     }
-}
 
-impl Projector {
     async fn rebuild_if_far_behind(&self) -> Result<(), ProjectionError> {
         let Some(from) = self.rebuild_from else { return Ok(()) };
-        let mut connection = self.db.pool().acquire().await?;
         let folded = checkpoint(self.db.pool()).await?;
+        let mut connection = self.db.pool().acquire().await?;
         let missing = event_log::head(&mut connection).await? - folded;
         if missing < from.max(folded) || rebuild::is_for_the_operator(&mut connection).await? {
             return Ok(());

@@ -1,7 +1,7 @@
 //! A subscription to one host's firehose over a websocket.
 //!
-//! In: an address, and where to resume, asked anew at each connection. Out: one [`Delivery`](crate::event::Delivery) per binary message, in
-//! order, through a bounded queue.
+//! In: an address, and where to resume, asked anew at each connection. Out: one
+//! [`Delivery`](crate::event::Delivery) per binary message, in order, through a bounded queue.
 //! Always true: the connection is tried again until somebody says stop; while the queue is full the socket is not read
 //! beyond the parcel in hand, and that silence of ours is never taken for the host's; a host that is idle but answers
 //! pings is kept.

@@ -4,7 +4,7 @@
 //! Always true: after silence the first frame is read as it comes, and what comes in crowds is read without a pause.
 //!
 //! A thread that is woken for one frame spends twenty times what the frame costs. Five hundred frames a second read one by one
-//! take 4 % of a core, and read some at a time less than 1 %.
+//! take 4 % of a core, and read some at a time a good 1 %.
 
 use std::time::Duration;
 
