@@ -97,3 +97,38 @@ async fn killed_twenty_times_and_run_again() {
             .await;
     assert_eq!(left, 0, "a rebuild leaves nothing behind");
 }
+
+/// Its session would hold the right to rebuild until the statement ends, which may take minutes.
+#[tokio::test]
+async fn a_rebuild_killed_in_a_statement_leaves_the_way_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("calendar.frames");
+    frames::write(&dump, &frames::calendar(7, 500));
+    let db = TestDb::fresh().await;
+    let url = db.url().expose();
+    almanac::json(url, &["replay", "--json", dump.to_str().unwrap()]);
+    let want = almanac::checksum(url);
+
+    let mut reader = db.pool().begin().await.unwrap();
+    sqlx::query("select from calendar.checkpoint for update").execute(&mut *reader).await.unwrap();
+    let file = folder.path().join("rebuild.log");
+    let mut killed = almanac::start(url, &["rebuild"], &file);
+    let begun = Instant::now();
+    let waiting = "select coalesce(max(pid), 0)::bigint from pg_stat_activity
+         where wait_event_type = 'Lock' and query like '%calendar.checkpoint for update%'";
+    let mut waits = async |rebuild: &mut support::child::Running, not: i64| loop {
+        let session = position(db.pool(), waiting).await;
+        if session != 0 && session != not {
+            return session;
+        }
+        assert!(rebuild.runs() && begun.elapsed() < LIMIT, "no rebuild comes to its exchange");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    let session = waits(&mut killed, 0).await;
+    assert!(killed.kill());
+    let mut next = almanac::start(url, &["rebuild"], &file);
+    waits(&mut next, session).await;
+    reader.rollback().await.unwrap();
+    assert!(next.end(LIMIT).success());
+    assert_eq!(almanac::checksum(url), want);
+}

@@ -12,10 +12,12 @@ mod tables;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use super::projector::{ProjectionError, step};
 use crate::db::Db;
@@ -26,6 +28,12 @@ use load::{Loader, Pass, Piece};
 
 /// Names the right to rebuild among all advisory locks of a database. Any constant will do, as long as it never changes.
 const LOCK: i64 = 0x616c_6d61_7265_6275;
+/// How long to wait for the lock: of a process that was killed, the server notices within a second.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Otherwise a statement of a process that was killed runs to its end, and holds its locks that long. Postgres before 14 has
+/// no such setting, and not every system can do it.
+const NOTICE: &str =
+    "select set_config(name, '500ms', false) from pg_settings where name = 'client_connection_check_interval'";
 /// Pieces that the log is loaded in are about this large: the server sorts each in memory.
 const PIECE_EVENTS: i64 = 30_000;
 /// More workers than this would take the server from everybody else.
@@ -90,11 +98,7 @@ async fn rebuild_alone(
     connection: &mut PgConnection,
     mut progress: impl FnMut(RebuildProgress),
 ) -> Result<RebuildReport, ProjectionError> {
-    let is_alone: bool =
-        sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut *connection).await?;
-    if !is_alone {
-        return Err(ProjectionError::RebuildUnderWay);
-    }
+    be_alone(connection).await?;
     tables::drop_old(connection).await?;
     tables::prepare(connection).await?;
     let head = event_log::head(connection).await?;
@@ -132,8 +136,25 @@ async fn rebuild_alone(
     Ok(RebuildReport { events, position })
 }
 
+async fn be_alone(connection: &mut PgConnection) -> Result<(), ProjectionError> {
+    let until = Instant::now() + PATIENCE;
+    while !sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut *connection).await? {
+        if Instant::now() >= until {
+            return Err(ProjectionError::RebuildUnderWay);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
 async fn connect(db: &Db) -> Result<PgConnection, sqlx::Error> {
-    db.connect().await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))
+    let mut connection = db.connect().await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))?;
+    match sqlx::query(NOTICE).execute(&mut connection).await {
+        Ok(_) => {}
+        Err(sqlx::Error::Database(error)) => tracing::debug!(%error, "the server cannot notice that a client is gone"),
+        Err(error) => return Err(error),
+    }
+    Ok(connection)
 }
 
 async fn connect_to_load(db: &Db) -> Result<PgConnection, sqlx::Error> {
