@@ -116,7 +116,7 @@ async fn a_rebuild_killed_in_a_statement_leaves_the_way_to_the_next() {
     let begun = Instant::now();
     let waiting = "select coalesce(max(pid), 0)::bigint from pg_stat_activity
          where wait_event_type = 'Lock' and query like '%calendar.checkpoint for update%'";
-    let mut waits = async |rebuild: &mut support::child::Running, not: i64| loop {
+    let waits = async |rebuild: &mut support::child::Running, not: i64| loop {
         let session = position(db.pool(), waiting).await;
         if session != 0 && session != not {
             return session;
