@@ -173,6 +173,37 @@ async fn what_comes_little_by_little_is_read_together() {
     assert_eq!(parcels.len(), 2);
 }
 
+/// After a pause the connection is looked at unasked. What is not there yet must wake the subscription when it comes.
+#[tokio::test]
+async fn a_look_that_finds_half_a_frame_or_nothing_is_followed_by_a_wait() {
+    let rest = Duration::from_millis(40);
+    let host = Host::start().await;
+    let client = Client::start(host.url("ws"), RelayOptions { rest, ..patient() });
+    bit_by_bit(client, host.accept().await, rest).await;
+
+    let host = Host::start().await;
+    let extra_ca = Some(ExtraCa::load(Path::new("tests/tls/ca.pem")).unwrap());
+    let client = Client::start(host.url("wss"), RelayOptions { rest, extra_ca, ..patient() });
+    let peer = Peer::upgrade(acceptor().accept(host.tcp().await).await.unwrap()).await;
+    bit_by_bit(client, peer, rest).await;
+}
+
+async fn bit_by_bit<S: AsyncRead + AsyncWrite + Unpin>(mut client: Client, mut peer: Peer<S>, rest: Duration) {
+    peer.send("first").await;
+    assert_eq!(client.next().await.frame, "first");
+    // A binary message of four bytes, with half of them.
+    for half in [&[0x82, 4, b'h', b'a'][..], b"lf"] {
+        peer.socket.get_mut().write_all(half).await.unwrap();
+        peer.socket.get_mut().flush().await.unwrap();
+        tokio::time::sleep(rest * 4).await;
+    }
+    assert_eq!(client.next().await.frame, "half");
+    tokio::time::sleep(rest * 4).await;
+    peer.send("after silence").await;
+    assert_eq!(client.next().await.frame, "after silence");
+    client.stop().await;
+}
+
 #[tokio::test]
 async fn frames_arrive_as_sent_and_a_drop_resumes_at_the_cursor() {
     let host = Host::start().await;
