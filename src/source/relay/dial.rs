@@ -13,20 +13,10 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::failure::{DisconnectReason, Failure};
-use super::wire::Wire;
 use super::{RelayOptions, RelayUrl};
 use crate::event::Seq;
 
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<Wire>>;
-
-/// The connection below a websocket.
-pub(super) fn wire(socket: &mut Socket) -> &mut Wire {
-    match socket.get_mut() {
-        MaybeTlsStream::Plain(wire) => wire,
-        MaybeTlsStream::Rustls(tls) => tls.get_mut().0,
-        _ => unreachable!("no other kind is built in"),
-    }
-}
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Opens a websocket that resumes after `cursor`, within `connect_timeout`.
 pub(super) async fn dial(
@@ -45,7 +35,7 @@ pub(super) async fn dial(
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
         let connector = if url.is_tls() { Connector::Rustls(tls) } else { Connector::Plain };
-        let (socket, _) = client_async_tls_with_config(request, Wire::new(stream), Some(config), Some(connector))
+        let (socket, _) = client_async_tls_with_config(request, stream, Some(config), Some(connector))
             .await
             .map_err(Failure::websocket)?;
         Ok(socket)

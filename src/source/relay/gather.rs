@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::dial::{Socket, wire};
+use super::dial::Socket;
 use super::failure::Failure;
 use crate::event::Upstream;
 use crate::source::{DeliverySender, Parcel};
@@ -75,10 +75,7 @@ impl Gathered {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Heard::End(Failure::websocket(error))),
                 Poll::Ready(None) => return Poll::Ready(Heard::End(Failure::closed(None))),
                 Poll::Pending if alive => return Poll::Ready(Heard::Drained),
-                Poll::Pending => {
-                    wire(socket).wait();
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
             alive = true;
         }

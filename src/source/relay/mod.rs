@@ -15,7 +15,6 @@ mod options;
 mod rest;
 mod status;
 mod url;
-mod wire;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -29,7 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use self::backoff::Backoff;
-use self::dial::{Socket, dial, wire};
+use self::dial::{Socket, dial};
 pub use self::failure::DisconnectReason;
 use self::failure::Failure;
 use self::gather::{Gathered, Heard};
@@ -180,7 +179,7 @@ impl Line<'_> {
                     return End::Stopped;
                 }
                 heard = async {
-                    rest.end(wire(&mut socket)).await;
+                    rest.end(&socket).await;
                     gathered.fill(&mut socket, &self.upstream, &self.out).await
                 } => heard,
                 _ = ticks.tick() => {
@@ -218,7 +217,7 @@ impl Line<'_> {
                 self.metrics.bytes.increment(bytes);
             }
             match heard {
-                Heard::Drained => rest.begin(wire(&mut socket), count, options.rest),
+                Heard::Drained => rest.begin(&socket, count, options.rest),
                 Heard::Full => {}
                 Heard::End(failure) => return End::Lost(failure),
             }
